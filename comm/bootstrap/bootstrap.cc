@@ -1,0 +1,255 @@
+#include "rondo/comm/bootstrap.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <limits>
+#include <string_view>
+
+#include "comm/base/hex.h"
+#include "comm/bootstrap/variables.h"
+
+namespace rondo::comm {
+namespace {
+
+constexpr int64_t kMostRanks = 4096;
+constexpr int64_t kMostDescriptor = 1 << 20;
+constexpr Range kRestarts{0, std::numeric_limits<uint32_t>::max()};
+
+Status wrong(Code code, std::string message) { return {code, std::move(message), {.operation = "bootstrap"}}; }
+
+Status check_flag(const char* flag, std::optional<int> value, Range range) {
+  if (!value || (*value >= range.least && *value <= range.most)) return {};
+  return wrong(Code::kInvalidArgument, std::string(flag) + " is " + std::to_string(*value) + "; expected " +
+                                           std::to_string(range.least) + " to " + std::to_string(range.most));
+}
+
+/// A flag, else the variable, else an error.
+Result<int> flag_or_variable(std::optional<int> flag, const char* flag_name, const Environment& environment,
+                             const char* variable, Range range, const std::string& because) {
+  if (flag) {
+    RONDO_TRY(check_flag(flag_name, flag, range));
+    return *flag;
+  }
+  const auto number = need_number(environment, variable, range, because + " (or give " + flag_name + ")");
+  RONDO_TRY(number);
+  return static_cast<int>(*number);
+}
+
+/// Rank, size, local rank and local size. Without local ones all ranks are taken to be on this host.
+Status read_position(const BootstrapFlags& flags, const Environment& environment, const std::string& because,
+                     Bootstrap& result) {
+  const auto world =
+      flag_or_variable(flags.world_size, "--world-size", environment, "WORLD_SIZE", {1, kMostRanks}, because);
+  RONDO_TRY(world);
+  const auto rank = flag_or_variable(flags.rank, "--rank", environment, "RANK", {0, *world - 1}, because);
+  RONDO_TRY(rank);
+  result.at = {.rank = *rank, .world_size = *world};
+
+  std::optional<int> local_world = flags.local_world_size, local_rank = flags.local_rank;
+  if (!local_world) {
+    const auto number = read_number(environment, "LOCAL_WORLD_SIZE", {1, *world});
+    RONDO_TRY(number);
+    if (*number) local_world = static_cast<int>(**number);
+  }
+  RONDO_TRY(check_flag("--local-world-size", local_world, {1, *world}));
+  result.local_world_size = local_world.value_or(*world);
+  const Range local_range{0, result.local_world_size - 1};
+  if (!local_rank) {
+    const auto number = read_number(environment, "LOCAL_RANK", local_range);
+    RONDO_TRY(number);
+    if (*number) local_rank = static_cast<int>(**number);
+  }
+  RONDO_TRY(check_flag("--local-rank", local_rank, local_range));
+  if (!local_rank && result.local_world_size != *world)
+    return wrong(Code::kInvalidArgument, "LOCAL_RANK is not set; with " + std::to_string(result.local_world_size) +
+                                             " of " + std::to_string(*world) +
+                                             " ranks on this host it cannot be told from RANK");
+  result.local_rank = local_rank.value_or(*rank);
+  return {};
+}
+
+/// 128 bits that follow from `text` alone: every rank computes the same, without talking.
+JobId job_of(std::string_view text) {
+  constexpr std::string_view kLabel = "rondo job id from the environment";
+  Digest label{};
+  std::copy_n(std::as_bytes(std::span(kLabel)).begin(), std::min(kLabel.size(), label.size()), label.begin());
+  const std::span<const std::byte> parts[] = {std::as_bytes(std::span(text))};
+  const Digest digest = hmac_sha256(Secret(label), parts);
+  JobId job;
+  std::copy_n(digest.begin(), job.bytes.size(), job.bytes.begin());
+  return job;
+}
+
+/// How ranks that no agent started reach each other, all on this host: rank 0 serves the store on a Unix socket whose
+/// name every rank can compute.
+void meet_on_this_host(const std::string& place, Bootstrap& result) {
+  constexpr size_t kMostNameBytes = 80;  // a socket's name has 107
+  std::string name = "rondo-" + std::to_string(::geteuid()) + "-" + place;
+  if (name.size() > kMostNameBytes) name = "rondo-" + std::to_string(::geteuid()) + "-" + to_hex(job_of(place).bytes);
+  result.store = Address{"unix:@" + name};
+  result.serve_store = result.at.rank == 0;
+  result.peer_credentials = result.secret_file.empty();
+}
+
+Status refuse_more_hosts(const Bootstrap& result) {
+  if (result.local_world_size == result.at.world_size) return {};
+  const std::string where = std::to_string(result.local_world_size) + " of " + std::to_string(result.at.world_size) +
+                            " ranks are on this host";
+  if (result.secret_file.empty())
+    return wrong(Code::kUnauthenticated,
+                 where +
+                     ", so the ranks need a secret to know each other by: put 64 hexadecimal digits into a file "
+                     "that only you may read, on every host ((umask 077; openssl rand -hex 32 > rondo.secret)), "
+                     "and name it in RONDO_SECRET_FILE or --secret-file");
+  return wrong(Code::kUnsupported, where +
+                                       "; this version of Rondo joins the ranks of one host only. Start all ranks "
+                                       "on one host, with LOCAL_WORLD_SIZE equal to WORLD_SIZE");
+}
+
+Status check_endpoint(const std::string& name, const std::string& text) {
+  if (text.starts_with("tcp:") || text.starts_with("unix:@") || text.starts_with("sim:")) return {};
+  return bad_variable(name, text, "an address such as tcp:127.0.0.1:4711 or unix:@name");
+}
+
+Status read_flags(const BootstrapFlags& flags, const Environment& environment, Bootstrap& result) {
+  result.source = Source::kFlags;
+  RONDO_TRY(read_position(flags, environment, "--rank, --world-size and --endpoint place a rank together", result));
+  if (result.at.world_size == 1 && !flags.endpoint) return {};
+  if (!flags.endpoint)
+    return wrong(Code::kInvalidArgument, "--endpoint is missing: rank " + std::to_string(result.at.rank) + " of " +
+                                             std::to_string(result.at.world_size) +
+                                             " needs the address where rank 0 is met, e.g. --endpoint unix:@my-job");
+  RONDO_TRY(check_endpoint("--endpoint", *flags.endpoint));
+  RONDO_TRY(refuse_more_hosts(result));
+  result.store = Address{*flags.endpoint};
+  result.serve_store = result.at.rank == 0;
+  result.job = job_of("flags " + *flags.endpoint);
+  result.peer_credentials = result.secret_file.empty();
+  if (result.peer_credentials && !flags.endpoint->starts_with("unix:@"))
+    return wrong(Code::kUnauthenticated,
+                 "--endpoint " + *flags.endpoint +
+                     " is no Unix socket, so the ranks need a secret to know each other "
+                     "by: name a file with 64 hexadecimal digits in --secret-file or RONDO_SECRET_FILE, or meet at "
+                     "--endpoint unix:@some-name");
+  return {};
+}
+
+Result<int> read_descriptor_number(const Environment& environment, const std::string& name) {
+  const auto number = read_number(environment, name, {0, kMostDescriptor});
+  RONDO_TRY(number);
+  return number->has_value() ? static_cast<int>(**number) : -1;
+}
+
+Status read_agent(const Environment& environment, Bootstrap& result) {
+  result.source = Source::kAgent;
+  RONDO_TRY(read_position({}, environment, "RONDO_STORE says that an agent started this process", result));
+  const std::string store = read_text(environment, "RONDO_STORE");
+  RONDO_TRY(check_endpoint("RONDO_STORE", store));
+  result.store = Address{store};
+  const std::string job = read_text(environment, "RONDO_JOB");
+  const auto id = JobId::parse(job);
+  if (!id.ok()) return bad_variable("RONDO_JOB", job, "32 hexadecimal digits from the agent");
+  result.job = *id;
+  const auto generation = read_number(environment, "RONDO_GENERATION", kRestarts);
+  RONDO_TRY(generation);
+  result.generation = static_cast<uint32_t>(generation->value_or(0));
+  const auto secret = read_descriptor_number(environment, "RONDO_SECRET_FD");
+  RONDO_TRY(secret);
+  result.secret_descriptor = *secret;
+  const auto control = read_descriptor_number(environment, "RONDO_CONTROL_FD");
+  RONDO_TRY(control);
+  result.control_descriptor = *control;
+  const auto messages = read_descriptor_number(environment, "RONDO_MESSAGES_FD");
+  RONDO_TRY(messages);
+  result.messages_descriptor = *messages;
+  if (result.secret_descriptor < 0 && result.secret_file.empty())
+    return wrong(Code::kUnauthenticated,
+                 "RONDO_STORE is set, but neither RONDO_SECRET_FD nor RONDO_SECRET_FILE: the "
+                 "store asks for the job's secret. Start the program by `rondo run`");
+  return {};
+}
+
+Status read_torchrun(const Environment& environment, Bootstrap& result) {
+  result.source = Source::kTorchrun;
+  RONDO_TRY(read_position({}, environment, "RANK and WORLD_SIZE place a rank together", result));
+  const auto restarts = read_number(environment, "TORCHELASTIC_RESTART_COUNT", kRestarts);
+  RONDO_TRY(restarts);
+  result.generation = static_cast<uint32_t>(restarts->value_or(0));
+  const auto port = read_number(environment, "MASTER_PORT", {1, 65535});
+  RONDO_TRY(port);
+  RONDO_TRY(refuse_more_hosts(result));
+  if (result.at.world_size == 1) return {};
+  const std::string address = read_text(environment, "MASTER_ADDR");
+  if (address.empty() || !port->has_value())
+    return wrong(Code::kInvalidArgument, std::string(address.empty() ? "MASTER_ADDR" : "MASTER_PORT") +
+                                             " is not set; rank " + std::to_string(result.at.rank) + " of " +
+                                             std::to_string(result.at.world_size) +
+                                             " needs it to find the others: all ranks get the same, e.g. "
+                                             "MASTER_ADDR=127.0.0.1 MASTER_PORT=29500");
+  const std::string place = address + "-" + std::to_string(**port);
+  result.job = job_of("torchrun " + read_text(environment, "TORCHELASTIC_RUN_ID") + " " + place + " " +
+                      std::to_string(result.generation));
+  meet_on_this_host(place, result);
+  return {};
+}
+
+}  // namespace
+
+std::string_view name(Source source) {
+  switch (source) {
+    case Source::kFlags:
+      return "flags";
+    case Source::kAgent:
+      return "agent";
+    case Source::kTorchrun:
+      return "torchrun";
+    case Source::kSingle:
+      return "single";
+  }
+  return "unknown source";
+}
+
+std::string Bootstrap::describe() const {
+  std::string text = "rank " + std::to_string(at.rank) + " of " + std::to_string(at.world_size) + " (local rank " +
+                     std::to_string(local_rank) + " of " + std::to_string(local_world_size) + "), ";
+  switch (source) {
+    case Source::kFlags:
+      return text + "placed by flags";
+    case Source::kAgent:
+      return text + "started by rondo run";
+    case Source::kTorchrun:
+      return text + "placed by torchrun's variables";
+    case Source::kSingle:
+      return text + "started alone";
+  }
+  return text;
+}
+
+Result<Bootstrap> read_bootstrap(const BootstrapFlags& flags, const Environment& environment) {
+  Bootstrap result;
+  result.secret_file = flags.secret_file.value_or(read_text(environment, "RONDO_SECRET_FILE"));
+  result.run_directory = read_text(environment, "RONDO_RUN_DIR");
+  const auto set = [&](const char* variable) { return !read_text(environment, variable).empty(); };
+  Status status;
+  if (flags.rank || flags.world_size || flags.local_rank || flags.local_world_size || flags.endpoint) {
+    status = read_flags(flags, environment, result);
+  } else if (set("RONDO_STORE")) {
+    status = read_agent(environment, result);
+  } else if (set("RANK") || set("WORLD_SIZE") || set("LOCAL_RANK") || set("LOCAL_WORLD_SIZE")) {
+    status = read_torchrun(environment, result);
+  }
+  RONDO_TRY(status);
+  return result;
+}
+
+Environment process_environment() {
+  return [](const std::string& variable) -> std::optional<std::string> {
+    const char* value = std::getenv(variable.c_str());  // NOLINT(concurrency-mt-unsafe): nobody sets variables
+    if (value == nullptr) return std::nullopt;
+    return std::string(value);
+  };
+}
+
+}  // namespace rondo::comm

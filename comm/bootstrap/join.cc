@@ -1,0 +1,136 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+#include "comm/base/hex.h"
+#include "rondo/comm/bootstrap.h"
+
+namespace rondo::comm {
+namespace {
+
+// Note [Meeting by peer credentials]: all ranks run on one host and no secret was given. The store is met on a Unix
+// socket whose two ends prove their user id through the kernel; the handshake there runs with a key that anyone could
+// compute, so it proves nothing more. Rank 0 draws the real secret and puts it into that store; every data link is
+// proven by it.
+constexpr const char* kSecretKey = "bootstrap/secret";
+
+Secret well_known_key(const Address& store) {
+  constexpr std::string_view kLabel = "rondo meets by peer credentials";
+  Digest label{};
+  std::copy_n(std::as_bytes(std::span(kLabel)).begin(), std::min(kLabel.size(), label.size()), label.begin());
+  const std::string place = std::to_string(::geteuid()) + " " + store.text;
+  const std::span<const std::byte> parts[] = {std::as_bytes(std::span(place))};
+  return Secret(hmac_sha256(Secret(label), parts));
+}
+
+/// The secret that was given, or none.
+Result<Secret> given_secret(const Bootstrap& bootstrap) {
+  if (bootstrap.secret_descriptor >= 0) return Secret::read_descriptor(bootstrap.secret_descriptor);
+  if (!bootstrap.secret_file.empty()) return Secret::read_file(bootstrap.secret_file);
+  return Secret();
+}
+
+/// Rank 0's secret, through a store that only this user reaches.
+Result<Secret> exchange_secret(const Bootstrap& bootstrap, Store& store, Env& env, Deadline deadline) {
+  if (bootstrap.serve_store) {
+    Secret drawn = Secret::draw(env);
+    RONDO_TRY(store_set(store, env, kSecretKey, to_hex(drawn.bytes()), deadline));
+    return drawn;
+  }
+  const auto got = store_get(store, env, {kSecretKey}, deadline);
+  RONDO_TRY(got);
+  Digest bytes{};
+  if (!from_hex(got->front(), bytes))
+    return Status(Code::kCorrupt, "rank 0 put no secret under the store's key 'bootstrap/secret'");
+  return Secret(bytes);
+}
+
+struct Meeting {
+  std::unique_ptr<StoreServer> server;
+  std::shared_ptr<Store> store;
+  Secret secret;
+};
+
+Result<Meeting> meet(const Bootstrap& bootstrap, const std::shared_ptr<Env>& env, const LogSink& log,
+                     Deadline deadline) {
+  Meeting meeting;
+  auto secret = given_secret(bootstrap);
+  RONDO_TRY(secret);
+  meeting.secret = *secret;
+  if (!bootstrap.store) {
+    meeting.store = in_process_store();
+    if (meeting.secret.empty()) meeting.secret = Secret::draw(*env);
+    return meeting;
+  }
+  const Secret store_key = bootstrap.peer_credentials ? well_known_key(*bootstrap.store) : meeting.secret;
+  if (bootstrap.serve_store) {
+    StoreServerOptions options;
+    options.listen = *bootstrap.store;
+    options.job = bootstrap.job;
+    options.secret = store_key;
+    options.same_user_only = bootstrap.peer_credentials;
+    if (log)
+      options.on_refused = [log](const Status& why) {
+        log(LogLevel::kWarning, "the store refused a connection: " + why.text());
+      };
+    auto server = serve_store(env, std::move(options));
+    if (!server.ok())
+      return Status(server.status().code(), server.status().message() +
+                                                "; is another job of this user running with the same "
+                                                "MASTER_ADDR and MASTER_PORT, or --endpoint?");
+    meeting.server = *std::move(server);
+  }
+  StoreClientOptions options;
+  options.server = meeting.server ? meeting.server->address() : *bootstrap.store;
+  options.job = bootstrap.job;
+  options.secret = store_key;
+  options.rank = bootstrap.at.rank;
+  options.same_user_only = bootstrap.peer_credentials;
+  auto store = connect_store(env, options, deadline);
+  RONDO_TRY(store);
+  meeting.store = *std::move(store);
+  if (bootstrap.peer_credentials) {
+    auto exchanged = exchange_secret(bootstrap, *meeting.store, *env, deadline);
+    RONDO_TRY(exchanged);
+    meeting.secret = *exchanged;
+  }
+  return meeting;
+}
+
+/// Where this rank accepts data links.
+Address data_address(const Bootstrap& bootstrap, Env& env) {
+  if (!bootstrap.peer_credentials) return {"tcp:127.0.0.1:0"};
+  return {"unix:@rondo-data-" + JobId::draw(env).hex()};  // a job without a secret opens no TCP port
+}
+
+}  // namespace
+
+Result<Joined> join(const Bootstrap& bootstrap, LogSink log, Deadline deadline) {
+  const Where where{.rank = bootstrap.at.rank, .operation = "joining the job"};
+  const auto env = real_env();
+  // Processes that this one starts must not hold the agent's connections open.
+  for (const int descriptor : {bootstrap.control_descriptor, bootstrap.messages_descriptor})
+    if (descriptor >= 0) (void)::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
+  auto meeting = meet(bootstrap, env, log, deadline);
+  if (!meeting.ok()) return meeting.status().at(where);
+  EndpointOptions options;
+  options.at = bootstrap.at;
+  options.local_rank = bootstrap.local_rank;
+  options.job = bootstrap.job == JobId{} ? JobId::draw(*env) : bootstrap.job;
+  options.secret = meeting->secret;
+  options.generation = bootstrap.generation;
+  options.env = env;
+  options.store = meeting->store;
+  options.transport = TransportKind::kTcp;
+  options.listen = data_address(bootstrap, *env);
+  options.control_descriptor = bootstrap.control_descriptor;
+  options.log = std::move(log);
+  auto endpoint = Endpoint::create(std::move(options));
+  if (!endpoint.ok()) return endpoint.status().at(where);
+  return Joined{.server = std::move(meeting->server), .endpoint = *std::move(endpoint)};
+}
+
+}  // namespace rondo::comm

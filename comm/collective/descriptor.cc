@@ -1,0 +1,111 @@
+#include "comm/collective/descriptor.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace rondo::comm {
+namespace {
+
+constexpr uint32_t kMagic = 0x63736472;  // "rdsc"
+constexpr size_t kTagTextBytes = 160;
+
+// Byte offsets of the fields; integers are little-endian.
+constexpr size_t kMagicAt = 0, kKindAt = 4, kDTypeAt = 5, kOpAt = 6, kTagLengthAt = 7, kRootAt = 8, kCountAt = 16,
+                 kSequenceAt = 24, kAlgorithmAt = 32, kRegionAt = 40, kOffsetAt = 48, kTagHashAt = 56, kTagAt = 64;
+static_assert(kTagAt + kTagTextBytes <= kDescriptorBytes);
+
+using Bytes = std::array<std::byte, kDescriptorBytes>;
+
+void put(Bytes& bytes, size_t at, uint64_t value, size_t width) {
+  for (size_t i = 0; i < width; ++i) bytes[at + i] = static_cast<std::byte>(value >> (8 * i));
+}
+
+uint64_t get(std::span<const std::byte, kDescriptorBytes> bytes, size_t at, size_t width) {
+  uint64_t value = 0;
+  for (size_t i = 0; i < width; ++i) value |= static_cast<uint64_t>(bytes[at + i]) << (8 * i);
+  return value;
+}
+
+Descriptor decode(std::span<const std::byte, kDescriptorBytes> bytes) {
+  Descriptor d;
+  d.kind = static_cast<CollectiveKind>(get(bytes, kKindAt, 1));
+  d.dtype = static_cast<DType>(get(bytes, kDTypeAt, 1));
+  d.op = static_cast<ReduceOp>(get(bytes, kOpAt, 1));
+  d.root = static_cast<int32_t>(get(bytes, kRootAt, 4));
+  d.element_count = static_cast<int64_t>(get(bytes, kCountAt, 8));
+  d.sequence = get(bytes, kSequenceAt, 8);
+  d.algorithm_hash = get(bytes, kAlgorithmAt, 8);
+  d.region = get(bytes, kRegionAt, 8);
+  d.offset = get(bytes, kOffsetAt, 8);
+  const size_t length = std::min<size_t>(get(bytes, kTagLengthAt, 1), kTagTextBytes);
+  d.tag.assign(reinterpret_cast<const char*>(bytes.data() + kTagAt), length);
+  return d;
+}
+
+}  // namespace
+
+std::string_view name(CollectiveKind kind) {
+  switch (kind) {
+    case CollectiveKind::kAllReduce:
+      return "all_reduce";
+    case CollectiveKind::kBroadcast:
+      return "broadcast";
+    case CollectiveKind::kAllGather:
+      return "all_gather";
+    case CollectiveKind::kBarrier:
+      return "barrier";
+  }
+  return "unknown collective";
+}
+
+std::string Descriptor::describe() const {
+  std::string text = std::string(name(kind));
+  if (kind != CollectiveKind::kBarrier) text += " of " + std::to_string(element_count) + " " + std::string(name(dtype));
+  if (kind == CollectiveKind::kAllReduce) text += ", " + std::string(name(op));
+  if (kind == CollectiveKind::kBroadcast) text += ", root " + std::to_string(root);
+  if (!tag.empty()) text += ", tag \"" + tag + "\"";
+  return text + ", sequence " + std::to_string(sequence);
+}
+
+Bytes encode(const Descriptor& d) {
+  Bytes bytes{};
+  put(bytes, kMagicAt, kMagic, 4);
+  put(bytes, kKindAt, static_cast<uint8_t>(d.kind), 1);
+  put(bytes, kDTypeAt, static_cast<uint8_t>(d.dtype), 1);
+  put(bytes, kOpAt, static_cast<uint8_t>(d.op), 1);
+  const size_t length = std::min(d.tag.size(), kTagTextBytes);
+  put(bytes, kTagLengthAt, length, 1);
+  put(bytes, kRootAt, static_cast<uint32_t>(d.root), 4);
+  put(bytes, kCountAt, static_cast<uint64_t>(d.element_count), 8);
+  put(bytes, kSequenceAt, d.sequence, 8);
+  put(bytes, kAlgorithmAt, d.algorithm_hash, 8);
+  put(bytes, kRegionAt, d.region, 8);
+  put(bytes, kOffsetAt, d.offset, 8);
+  put(bytes, kTagHashAt, XXH3_64bits(d.tag.data(), d.tag.size()), 8);
+  if (length > 0) std::memcpy(bytes.data() + kTagAt, d.tag.data(), length);
+  return bytes;
+}
+
+Status compare(const Descriptor& mine, std::span<const std::byte, kDescriptorBytes> theirs, int my_rank,
+               int their_rank) {
+  if (get(theirs, kMagicAt, 4) != kMagic) {
+    return Status(Code::kCorrupt, "rank " + std::to_string(their_rank) + " sent no descriptor where one belongs",
+                  {.rank = my_rank, .peer = their_rank});
+  }
+  const Bytes own = encode(mine);
+  if (std::equal(own.begin(), own.end(), theirs.begin())) return {};
+  const Descriptor other = decode(theirs);
+  std::string hint = "; every rank must make the same calls on a group, in the same order";
+  if (mine.describe() == other.describe()) {
+    hint = mine.algorithm_hash != other.algorithm_hash ? "; the algorithm or segment size of the group differs"
+                                                       : "; the registered memory or the rest of a long tag differs";
+  }
+  return Status(Code::kMismatch,
+                "ranks disagree: rank " + std::to_string(my_rank) + " calls " + mine.describe() + "; rank " +
+                    std::to_string(their_rank) + " calls " + other.describe() + hint,
+                {.rank = my_rank, .peer = their_rank});
+}
+
+}  // namespace rondo::comm

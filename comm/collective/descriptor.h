@@ -1,0 +1,42 @@
+/// What a rank is about to do, said to each peer before any payload: so two ranks that disagree find out before data is
+/// mixed, and both sides can be described.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "rondo/comm/dtype.h"
+#include "rondo/comm/status.h"
+
+namespace rondo::comm {
+
+enum class CollectiveKind : uint8_t { kAllReduce = 1, kBroadcast = 2, kAllGather = 3, kBarrier = 4 };
+std::string_view name(CollectiveKind kind);
+
+struct Descriptor {
+  CollectiveKind kind = CollectiveKind::kAllReduce;
+  DType dtype = DType::kFloat32;
+  ReduceOp op = ReduceOp::kSum;
+  int32_t root = -1;
+  int64_t element_count = 0;
+  uint64_t sequence = 0;
+  uint64_t algorithm_hash = 0;  // two ranks must run the same schedule
+  uint64_t region = 0;          // registered memory: id and offset must agree where peers store into it
+  uint64_t offset = 0;
+  std::string tag;  // compared whole by its hash; the first 160 bytes travel as text
+
+  /// "all_reduce of 421642 float32, weighted mean, tag \"bucket 0\", sequence 812".
+  std::string describe() const;
+};
+
+inline constexpr size_t kDescriptorBytes = 256;
+std::array<std::byte, kDescriptorBytes> encode(const Descriptor& descriptor);
+
+/// Ok when `theirs` fits `mine`; kMismatch with both descriptions when it does not; kCorrupt when it is no descriptor.
+Status compare(const Descriptor& mine, std::span<const std::byte, kDescriptorBytes> theirs, int my_rank,
+               int their_rank);
+
+}  // namespace rondo::comm

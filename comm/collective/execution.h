@@ -1,0 +1,80 @@
+/// Carries out one Schedule over a Transport: the executor of real ranks and of fake ranks alike.
+///
+/// Never blocks; advance() does at most one segment's work. Threading: under the group's lock.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "comm/collective/descriptor.h"
+#include "comm/group/operation.h"
+#include "comm/schedule/schedule.h"
+#include "comm/transport/transport.h"
+#include "rondo/comm/buffer.h"
+
+namespace rondo::comm {
+
+/// What the schedule's places mean here.
+struct Binding {
+  BufferView data;
+  ReduceOp op = ReduceOp::kSum;
+  double weight = 1.0;
+  std::vector<int> job_ranks;  // group rank -> rank in the job, for errors
+  uint64_t region = 0;         // registered memory of `data`; 0 = none
+  size_t offset = 0;
+};
+
+class Execution {
+ public:
+  Execution(std::shared_ptr<const Schedule> schedule, Binding binding, Descriptor descriptor);
+
+  Progress advance(Turn turn);
+  const Status& status() const { return status_; }
+  const Descriptor& descriptor() const { return descriptor_; }
+  Descriptor& descriptor() { return descriptor_; }
+  /// Group rank that the next action waits for; -1 for none.
+  int waits_for() const { return waits_for_; }
+  /// "hop 2 of 6".
+  std::string phase() const;
+
+ private:
+  struct Peer {
+    SendTicket descriptor_ticket = 0;
+    SendTicket last_ticket = 0;
+    bool descriptor_seen = false;
+    double weight = 0;  // from its signal
+  };
+  Progress fail(Status status);
+  Progress blocked_on(int peer);
+  bool start(Turn& turn);
+  /// Takes the peer's descriptor; kDone when it is there and fits.
+  Progress see_descriptor(Turn& turn, int peer);
+  Progress run(Turn& turn, const Action& action);
+  Progress run_send(Turn& turn, const Action& action);
+  Progress run_receive(Turn& turn, const Action& action);
+  Progress run_reduce(Turn& turn, const Action& action);
+  Progress finish(Turn& turn);
+  Result<std::span<std::byte>> resolve(Turn& turn, const Place& place);
+  double weight_of(const Place& place) const;
+  void set_weight(const Place& place, double weight);
+  uint64_t signal_base() const { return descriptor_.sequence << 20; }
+
+  const std::shared_ptr<const Schedule> schedule_;  // shared with the group's cache
+  const Binding binding_;
+  Descriptor descriptor_;
+  std::array<std::byte, kDescriptorBytes> mine_{};
+  std::array<std::byte, kDescriptorBytes> theirs_{};
+  std::vector<Peer> peers_;
+  // Summed weight of the operands in a place of this rank; absent: this rank's own. Keyed by space and first element.
+  std::unordered_map<int64_t, double> weights_;
+  bool started_ = false;
+  size_t next_ = 0;
+  int waits_for_ = -1;
+  Status status_;
+};
+
+}  // namespace rondo::comm

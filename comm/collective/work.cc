@@ -1,0 +1,82 @@
+#include "rondo/comm/work.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "comm/collective/collective_state.h"
+
+namespace rondo::comm {
+namespace {
+
+// A waiter first keeps looking and gives its core away between looks, then sleeps in slices: a sleeping process takes
+// tens of microseconds to wake, a busy one must not starve a peer that shares its core.
+constexpr auto kYieldFor = std::chrono::microseconds(100);
+constexpr auto kSlice = std::chrono::milliseconds(10);
+
+}  // namespace
+
+Work Work::finished(const Status& status) { return Work(std::make_shared<CollectiveState>(status)); }
+
+Work& Work::operator=(Work&& other) noexcept {
+  if (this != &other) {
+    const Work dropped(std::move(state_));
+    state_ = std::move(other.state_);
+  }
+  return *this;
+}
+
+Work::~Work() {
+  if (state_ == nullptr || state_->done()) return;
+  GroupState& group = *state_->group();
+  const int me = group.job_rank(group.at().rank);
+  group.end(Status(Code::kAborted, "rank " + std::to_string(me) + " dropped unfinished work", {.rank = me, .peer = me}),
+            me);
+}
+
+bool Work::done() const { return state_ == nullptr || state_->done(); }
+
+Status Work::status() const {
+  if (state_ == nullptr) return {};
+  return state_->done() ? state_->outcome() : Status::pending();
+}
+
+bool Work::progress() {
+  if (done()) return true;
+  state_->group()->endpoint().progress();
+  return done();
+}
+
+Status Work::wait(Deadline deadline) {
+  if (done()) return status();
+  EndpointState& endpoint = state_->group()->endpoint();
+  Env& env = endpoint.env();
+  TimePoint quiet_since = env.now();
+  for (;;) {
+    const bool moved = endpoint.progress();
+    if (state_->done()) return state_->outcome();
+    const TimePoint now = env.now();
+    if (deadline.passed(now)) return Status::pending();
+    if (moved) {
+      quiet_since = now;
+    } else if (now - quiet_since < kYieldFor) {
+      sched_yield();
+    } else {
+      endpoint.idle(std::min<Duration>(deadline.left(now), kSlice));
+    }
+  }
+}
+
+Status Work::wait() {
+  if (done()) return status();
+  Env& env = state_->group()->endpoint().env();
+  for (;;) {
+    // The group's own timeout ends the work; a slice of this loop never does.
+    const Status status = wait({env.now() + std::chrono::seconds(60)});
+    if (!status.is_pending()) return status;
+  }
+}
+
+}  // namespace rondo::comm

@@ -1,0 +1,153 @@
+#include "rondo/comm/endpoint.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "comm/group/endpoint_state.h"
+#include "comm/group/group_state.h"
+
+namespace rondo::comm {
+
+std::string_view name(TransportKind kind) {
+  switch (kind) {
+    case TransportKind::kInproc:
+      return "inproc";
+    case TransportKind::kTcp:
+      return "tcp";
+  }
+  return "unknown transport";
+}
+
+EndpointState::~EndpointState() = default;
+
+Status EndpointState::open_port() {
+  auto port = TcpPort::open(options_.env, {.rank = options_.at.rank,
+                                           .job = options_.job,
+                                           .secret = options_.secret,
+                                           .generation = options_.generation,
+                                           .listen = options_.listen,
+                                           .log = options_.log});
+  RONDO_TRY(port);
+  port_ = std::move(*port);
+  return {};
+}
+
+std::shared_ptr<JobPage> EndpointState::page() const {
+  const MutexLock lock(mutex_);
+  return page_;
+}
+
+Status EndpointState::install_page(std::shared_ptr<JobPage> page) {
+  const MutexLock lock(mutex_);
+  if (page_ != nullptr) return {};
+  if (options_.keeper == EndpointOptions::Keeper::kOn) {
+    KeeperOptions keeper;
+    keeper.rank = options_.at.rank;
+    keeper.world_size = options_.at.world_size;
+    keeper.generation = options_.generation;
+    keeper.control_descriptor = options_.control_descriptor;
+    keeper.log = options_.log;
+    if (options_.fabric) keeper.on_abort = [fabric = options_.fabric] { fabric->notify(); };
+    auto started = Keeper::start(page, std::move(keeper));
+    RONDO_TRY(started);
+    keeper_ = std::move(*started);
+  }
+  page_ = std::move(page);
+  return {};
+}
+
+int EndpointState::next_creation(const std::string& name) {
+  const MutexLock lock(mutex_);
+  return creations_[name]++;
+}
+
+Status EndpointState::add_group(const std::shared_ptr<GroupState>& group) {
+  const MutexLock lock(mutex_);
+  std::erase_if(groups_, [](const auto& weak) { return weak.expired(); });
+  for (const auto& weak : groups_) {
+    const auto other = weak.lock();
+    if (other && other->live() && other->identity().options.name == group->identity().options.name) {
+      return Status(Code::kInvalidArgument,
+                    "there is a live group named \"" + other->identity().options.name +
+                        "\" already: give this one a name of its own, or close the other first",
+                    {.rank = options_.at.rank});
+    }
+  }
+  groups_.push_back(group);
+  return {};
+}
+
+std::vector<std::shared_ptr<GroupState>> EndpointState::live_groups() {
+  const MutexLock lock(mutex_);
+  std::vector<std::shared_ptr<GroupState>> live;
+  live.reserve(groups_.size());
+  for (const auto& weak : groups_) {
+    if (auto group = weak.lock()) live.push_back(std::move(group));
+  }
+  return live;
+}
+
+bool EndpointState::progress() {
+  const TimePoint now = env().now();
+  bool moved = false;
+  for (const auto& group : live_groups()) moved = group->progress(now) || moved;
+  return moved;
+}
+
+void EndpointState::idle(Duration at_most) {
+  if (options_.fabric && options_.keeper == EndpointOptions::Keeper::kOn) {
+    uint64_t seen = 0;  // unknown: returns at once when anything ever changed, so look first, then wait for news
+    options_.fabric->wait_change(seen, Duration::zero());
+    if (progress()) return;
+    options_.fabric->wait_change(seen, at_most);
+    return;
+  }
+  std::vector<WaitHandle> handles;
+  for (const auto& group : live_groups()) {
+    const auto of_group = group->wait_handles();
+    handles.insert(handles.end(), of_group.begin(), of_group.end());
+  }
+  env().idle(handles, at_most);
+}
+
+Status EndpointState::close(Deadline deadline) {
+  Status first;
+  for (const auto& group : live_groups()) {
+    if (const Status status = group->close(deadline); !status.ok() && first.ok()) first = status;
+  }
+  std::unique_ptr<Keeper> keeper;
+  {
+    const MutexLock lock(mutex_);
+    keeper = std::move(keeper_);
+  }
+  if (keeper) {
+    if (const Status status = keeper->close(deadline); !status.ok() && first.ok()) first = status;
+  }
+  return first;
+}
+
+Result<Endpoint> Endpoint::create(EndpointOptions options) {
+  const Where where{.rank = options.at.rank, .operation = "endpoint creation"};
+  if (options.env == nullptr || options.store == nullptr) {
+    return Status(Code::kInvalidArgument, "an endpoint needs an env and a store", where);
+  }
+  if (options.at.world_size < 1 || options.at.rank < 0 || options.at.rank >= options.at.world_size) {
+    return Status(Code::kInvalidArgument,
+                  "rank " + std::to_string(options.at.rank) + " is not in [0, " +
+                      std::to_string(options.at.world_size) + "): ranks count from 0 to world size - 1",
+                  where);
+  }
+  if (options.transport == TransportKind::kInproc && options.fabric == nullptr) {
+    return Status(Code::kInvalidArgument, "transport inproc needs the fabric that the fake ranks share", where);
+  }
+  auto state = std::make_shared<EndpointState>(std::move(options));
+  if (state->options().transport == TransportKind::kTcp) RONDO_TRY(state->open_port());
+  return Endpoint(std::move(state));
+}
+
+Position Endpoint::at() const { return state_->options().at; }
+Env& Endpoint::env() const { return state_->env(); }
+Status Endpoint::close(Deadline deadline) { return state_->close(deadline); }
+
+}  // namespace rondo::comm

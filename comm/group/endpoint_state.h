@@ -1,0 +1,61 @@
+/// What an Endpoint is behind its handle.
+///
+/// Threading: options are constant. `groups_` is locked; page and keeper are set once, by the first group creation.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/transport/inproc.h"
+#include "comm/transport/tcp.h"
+#include "comm/watch/job_page.h"
+#include "comm/watch/keeper.h"
+#include "rondo/comm/endpoint.h"
+#include "rondo/comm/thread_annotations.h"
+
+namespace rondo::comm {
+
+class GroupState;
+
+class EndpointState {
+ public:
+  explicit EndpointState(EndpointOptions options) : options_(std::move(options)) {}
+  ~EndpointState();
+
+  const EndpointOptions& options() const { return options_; }
+  Env& env() const { return *options_.env; }
+  const std::shared_ptr<TcpPort>& port() const { return port_; }
+  Status open_port();
+
+  /// The job page of this host; null until the first group is formed.
+  std::shared_ptr<JobPage> page() const RONDO_EXCLUDES(mutex_);
+  /// Sets the page and starts the keeper, once.
+  Status install_page(std::shared_ptr<JobPage> page) RONDO_EXCLUDES(mutex_);
+
+  /// How many groups of this name were asked for before; equal on all ranks, since creation is collective.
+  int next_creation(const std::string& name) RONDO_EXCLUDES(mutex_);
+  /// kInvalidArgument when a live group has the same name.
+  Status add_group(const std::shared_ptr<GroupState>& group) RONDO_EXCLUDES(mutex_);
+  /// Advances the oldest operation of every group, those another thread is busy with excepted. True when anything
+  /// moved.
+  bool progress() RONDO_EXCLUDES(mutex_);
+  /// Sleeps until a group may go on, at most `at_most`.
+  void idle(Duration at_most) RONDO_EXCLUDES(mutex_);
+  Status close(Deadline deadline) RONDO_EXCLUDES(mutex_);
+
+ private:
+  std::vector<std::shared_ptr<GroupState>> live_groups() RONDO_EXCLUDES(mutex_);
+
+  const EndpointOptions options_;
+  std::shared_ptr<TcpPort> port_;  // shared with the groups' transports
+
+  mutable Mutex mutex_;
+  std::vector<std::weak_ptr<GroupState>> groups_ RONDO_GUARDED_BY(mutex_);
+  std::map<std::string, int> creations_ RONDO_GUARDED_BY(mutex_);
+  std::shared_ptr<JobPage> page_ RONDO_GUARDED_BY(mutex_);  // shared with the keeper and the groups
+  std::unique_ptr<Keeper> keeper_ RONDO_GUARDED_BY(mutex_);
+};
+
+}  // namespace rondo::comm

@@ -1,0 +1,140 @@
+#include "comm/group/formation.h"
+
+#include <chrono>
+#include <utility>
+
+namespace rondo::comm {
+namespace {
+
+// What a rank publishes when it has no address: fake ranks find each other in their fabric.
+constexpr const char* kNoAddress = "inproc";
+
+}  // namespace
+
+GroupFormation::GroupFormation(std::shared_ptr<EndpointState> endpoint, GroupOptions options)
+    : endpoint_(std::move(endpoint)), options_(std::move(options)), nth_(endpoint_->next_creation(options_.name)) {}
+
+std::string GroupFormation::key(int rank) const {
+  return "group/" + std::to_string(endpoint_->options().generation) + "/" + options_.name + "/" + std::to_string(nth_) +
+         "/address/" + std::to_string(rank);
+}
+
+Progress GroupFormation::fail(const Status& why) {
+  step_ = Step::kFailed;
+  status_ = why.at({.rank = endpoint_->options().at.rank, .operation = "group creation"});
+  return Progress::kFailed;
+}
+
+Progress GroupFormation::advance(TimePoint now) {
+  const EndpointOptions& endpoint = endpoint_->options();
+  const Position at = endpoint.at;
+  if (const auto page = endpoint_->page(); page && step_ != Step::kDone && step_ != Step::kFailed) {
+    if (const auto why = page->abort_of(kWholeJob)) return fail(Status(why->code, why->text, {.peer = why->culprit}));
+  }
+  switch (step_) {
+    case Step::kPublish: {
+      // First of all: a rank that is here is never called absent, whatever it waits for.
+      if (!call_) {
+        const std::string address = endpoint_->port() ? endpoint_->port()->address().text : kNoAddress;
+        call_ = endpoint.store->start({.kind = StoreRequest::Kind::kSet, .keys = {key(at.rank)}, .value = address});
+      }
+      const Progress progress = call_->advance(now);
+      if (progress == Progress::kFailed) return fail(call_->status());
+      if (progress != Progress::kDone) return progress;
+      step_ = Step::kPage;
+      return Progress::kProgressed;
+    }
+    case Step::kPage: {
+      if (!page_share_ && endpoint_->page() == nullptr) {
+        if (endpoint.fabric) {
+          if (const Status status = endpoint_->install_page(endpoint.fabric->page()); !status.ok()) return fail(status);
+        } else {
+          page_share_ = std::make_unique<PageShare>(
+              endpoint.env, endpoint.store,
+              PageShareOptions{.rank = at.rank, .world_size = at.world_size, .generation = endpoint.generation});
+        }
+      }
+      if (page_share_) {
+        const Progress progress = page_share_->advance(now);
+        // The keeper starts as soon as there is a page, so that a death or a verdict ends this wait too.
+        if (const auto page = page_share_->page(); page && endpoint_->page() == nullptr) {
+          if (const Status status = endpoint_->install_page(page); !status.ok()) return fail(status);
+        }
+        if (progress == Progress::kFailed) return fail(page_share_->status());
+        if (progress != Progress::kDone) return progress;
+      }
+      StoreRequest request{.kind = StoreRequest::Kind::kGet};
+      for (int rank = 0; rank < at.world_size; ++rank) request.keys.push_back(key(rank));
+      call_ = endpoint.store->start(std::move(request));
+      step_ = Step::kGather;
+      return Progress::kProgressed;
+    }
+    case Step::kGather: {
+      const Progress progress = call_->advance(now);
+      if (progress == Progress::kFailed) return fail(call_->status());
+      if (progress != Progress::kDone) return progress;
+      GroupIdentity identity{
+          .id = derive_group_id(kWholeJob, endpoint.generation, 0, options_.name), .options = options_, .at = at};
+      for (int rank = 0; rank < at.world_size; ++rank) {
+        identity.job_ranks.push_back(rank);
+        identity.addresses.push_back({call_->values()[static_cast<size_t>(rank)]});
+      }
+      auto group = GroupState::create(endpoint_, std::move(identity));
+      if (!group.ok()) return fail(group.status());
+      group_ = std::move(*group);
+      step_ = Step::kDone;
+      return Progress::kDone;
+    }
+    case Step::kDone:
+      return Progress::kDone;
+    case Step::kFailed:
+      return Progress::kFailed;
+  }
+  return Progress::kFailed;
+}
+
+std::vector<WaitHandle> GroupFormation::wait_handles() const {
+  if (step_ == Step::kPage) return page_share_ ? page_share_->wait_handles() : std::vector<WaitHandle>();
+  return call_ ? call_->wait_handles() : std::vector<WaitHandle>();
+}
+
+std::vector<int> GroupFormation::unpublished() {
+  const EndpointOptions& endpoint = endpoint_->options();
+  Env& env = *endpoint.env;
+  StoreRequest request{.kind = StoreRequest::Kind::kCheck};
+  for (int rank = 0; rank < endpoint.at.world_size; ++rank) request.keys.push_back(key(rank));
+  const auto check = endpoint.store->start(std::move(request));
+  const Deadline deadline{env.now() + std::chrono::seconds(1)};
+  Progress progress = Progress::kProgressed;
+  while (progress != Progress::kDone && progress != Progress::kFailed && !deadline.passed(env.now())) {
+    progress = check->advance(env.now());
+    if (progress == Progress::kBlocked) env.idle(check->wait_handles(), std::chrono::milliseconds(5));
+  }
+  std::vector<int> absent;
+  for (size_t rank = 0; progress == Progress::kDone && rank < check->values().size(); ++rank) {
+    if (check->values()[rank] != "1") absent.push_back(static_cast<int>(rank));
+  }
+  return absent;
+}
+
+Status GroupFormation::timed_out(Duration waited) {
+  const EndpointOptions& endpoint = endpoint_->options();
+  std::string absent;
+  std::vector<int> missing = unpublished();
+  const bool at_page = missing.empty() && step_ == Step::kPage && page_share_;
+  if (at_page) missing = page_share_->absent();
+  for (const int rank : missing) {
+    absent += (absent.empty() ? "" : ", ") + std::to_string(rank);
+  }
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(waited).count();
+  const std::string who =
+      absent.empty() ? "some rank is" : "rank " + absent + (absent.find(',') == std::string::npos ? " is" : " are");
+  return Status(Code::kTimeout,
+                "group \"" + options_.name + "\" of " + std::to_string(endpoint.at.world_size) +
+                    " ranks did not form in " + std::to_string(seconds) + " s: " + who +
+                    (at_page ? " stuck: it came, but did not take part in sharing the job page"
+                             : " absent. Likely it was never started, died early, or cannot reach the store"),
+                {.rank = endpoint.at.rank, .operation = "group creation"});
+}
+
+}  // namespace rondo::comm

@@ -1,0 +1,47 @@
+/// How the ranks of a job become a group: publish addresses, share the job page, read everyone's addresses. A state
+/// machine, so that thousands of fake ranks can form a group in one thread and in simulated time.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "comm/group/endpoint_state.h"
+#include "comm/group/group_state.h"
+#include "comm/watch/page_share.h"
+#include "rondo/comm/group.h"
+
+namespace rondo::comm {
+
+class GroupFormation {
+ public:
+  GroupFormation(std::shared_ptr<EndpointState> endpoint, GroupOptions options);
+
+  Progress advance(TimePoint now);
+  Status status() const { return status_; }
+  /// After kDone.
+  Group take() { return Group(std::move(group_)); }
+  std::vector<WaitHandle> wait_handles() const;
+
+  /// Names the ranks that have not published themselves; blocks for at most a second.
+  Status timed_out(Duration waited);
+
+ private:
+  enum class Step : uint8_t { kPublish, kPage, kGather, kDone, kFailed };
+  Progress fail(const Status& why);
+  /// Asks the store, for at most a second.
+  std::vector<int> unpublished();
+  std::string key(int rank) const;
+
+  const std::shared_ptr<EndpointState> endpoint_;
+  const GroupOptions options_;
+  const int nth_;  // group of this name on this endpoint: a name may be used again
+  Step step_ = Step::kPublish;
+  Status status_;
+  std::unique_ptr<PageShare> page_share_;
+  std::unique_ptr<StoreCall> call_;
+  std::shared_ptr<GroupState> group_;
+};
+
+}  // namespace rondo::comm

@@ -1,0 +1,299 @@
+#include "comm/group/group_state.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace rondo::comm {
+namespace {
+
+// How long a broken link waits for the keeper, which knows who died, before the link itself is reported.
+constexpr auto kEvidenceGrace = std::chrono::milliseconds(60);
+// A pause between two looks at the head that is longer than this does not count towards the operation timeout.
+constexpr auto kUnattended = std::chrono::seconds(1);
+
+std::string seconds_text(Duration duration) {
+  const auto tenths = std::chrono::duration_cast<std::chrono::milliseconds>(duration).count() / 100;
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
+}
+
+}  // namespace
+
+uint64_t derive_group_id(uint64_t parent, uint64_t count, int color, const std::string& name) {
+  const std::string text =
+      std::to_string(parent) + "/" + std::to_string(count) + "/" + std::to_string(color) + "/" + name;
+  const uint64_t id = XXH3_64bits(text.data(), text.size());
+  return id == kWholeJob ? 1 : id;
+}
+
+GroupState::GroupState(std::shared_ptr<EndpointState> endpoint, GroupIdentity identity)
+    : endpoint_(std::move(endpoint)), identity_(std::move(identity)), page_(endpoint_->page()) {}
+
+GroupState::~GroupState() {
+  // Dropped without close(): peers may still be in the last operation, so they hear that this rank left in order, as
+  // far as that goes without blocking.
+  if (transport_ != nullptr) (void)transport_->goodbye(endpoint_->env().now());
+}
+
+Result<std::shared_ptr<GroupState>> GroupState::create(const std::shared_ptr<EndpointState>& endpoint,
+                                                       GroupIdentity identity) {
+  std::shared_ptr<GroupState> group(new GroupState(endpoint, std::move(identity)));
+  const GroupIdentity& id = group->identity_;
+  std::unique_ptr<Transport> transport;
+  if (endpoint->options().transport == TransportKind::kInproc) {
+    transport = make_inproc_transport({endpoint->options().fabric, id.id, id.job_ranks, id.at.rank});
+  } else {
+    auto made = make_tcp_transport(endpoint->options().env, {.port = endpoint->port(),
+                                                             .group = id.id,
+                                                             .job_ranks = id.job_ranks,
+                                                             .rank = id.at.rank,
+                                                             .addresses = id.addresses});
+    RONDO_TRY(made);
+    transport = std::move(*made);
+  }
+  group->abilities_ = transport->abilities();
+  {
+    const MutexLock lock(group->mutex_);
+    group->transport_ = std::move(transport);
+  }
+  RONDO_TRY(endpoint->add_group(group));
+  return group;
+}
+
+void GroupState::enqueue(const std::shared_ptr<Operation>& operation) {
+  const TimePoint now = endpoint_->env().now();
+  const MutexLock lock(mutex_);
+  publish_reached(next_sequence_);
+  operation->enqueued(next_sequence_++);
+  if (!ended_.ok()) {
+    operation->finish(reason_for(*operation));
+    return;
+  }
+  queue_.push_back(operation);
+  advance_locked(now);
+}
+
+bool GroupState::progress(TimePoint now) {
+  if (!mutex_.try_lock()) return false;
+  const bool moved = advance_locked(now);
+  mutex_.unlock();
+  return moved;
+}
+
+bool GroupState::advance_locked(TimePoint now) {
+  if (transport_ == nullptr) return false;
+  if (ended_by_page(now)) return true;
+  if (queue_.empty()) {
+    // Acknowledgements may still be on their way out. A broken link matters only to the next operation.
+    const auto moved = transport_->progress(now);
+    return moved.ok() && *moved == Progress::kProgressed;
+  }
+  if (!suspected_.ok()) {
+    if (now - suspected_since_ < kEvidenceGrace) return false;
+    post_abort(suspected_, suspected_.where().peer);
+    end_locked(suspected_);
+    return true;
+  }
+  Operation& head = *queue_.front();
+  // Time in which nobody here looked (a long backward, a stopped process) is not the peers' fault.
+  if (head_started_ && now - last_look_ > kUnattended) head_since_ += now - last_look_;
+  last_look_ = now;
+  if (!head_started_) {
+    head_started_ = true;
+    head_since_ = now;
+  }
+  switch (head.advance({*this, *transport_, scratch_, now})) {
+    case Progress::kDone: {
+      const auto done = queue_.front();
+      queue_.pop_front();
+      head_started_ = false;
+      done->finish({});
+      return true;
+    }
+    case Progress::kFailed:
+      fail_operation(head.status(), now);
+      return true;
+    case Progress::kProgressed:
+      return true;
+    case Progress::kBlocked:
+      break;
+  }
+  if (now - head_since_ < identity_.options.operation_timeout) return false;
+  const Status late = late_operation(now);
+  post_abort(late, late.where().peer);
+  end_locked(late);
+  return true;
+}
+
+void GroupState::publish_reached(uint64_t sequence) {
+  if (page_ != nullptr)
+    page_->set_reached(job_rank(identity_.at.rank), (identity_.id << 32) | (sequence & 0xffffffffu));
+}
+
+// In a ring everybody waits for his neighbour, so the one that a rank waits for is seldom the one that is stuck. The
+// job page says who has not even made the call.
+Status GroupState::late_operation(TimePoint now) {
+  Where where = queue_.front()->where();
+  const auto sequence = static_cast<uint64_t>(where.sequence);
+  const auto has_called = [&](int rank) {
+    const uint64_t word = page_->reached(rank);
+    return word >> 32 == (identity_.id & 0xffffffffu) && (word & 0xffffffffu) >= (sequence & 0xffffffffu);
+  };
+  std::string silent;
+  int first_silent = -1;
+  for (const int rank : identity_.job_ranks) {
+    if (page_ == nullptr || rank == where.rank || has_called(rank)) continue;
+    if (first_silent < 0) first_silent = rank;
+    silent += (silent.empty() ? "rank " : ", ") + std::to_string(rank);
+  }
+  std::string text =
+      where.operation + " timed out after " + seconds_text(now - head_since_) + ": rank " + std::to_string(where.rank);
+  text += where.peer >= 0 ? " waits for rank " + std::to_string(where.peer) : " waits for its peers";
+  text += " in group \"" + identity_.options.name + "\"";
+  if (first_silent >= 0) {
+    where.peer = first_silent;
+    text += "; not in this call: " + silent + ". Likely stuck or very slow there, or another collective was called";
+  } else {
+    text += ". Every rank made this call: likely a stopped process or a link that stands still";
+  }
+  return Status(Code::kTimeout, text, where);
+}
+
+Status GroupState::reason_for(const Operation& operation) const {
+  Where where = operation.where();
+  where.peer = -1;  // the reason alone says whose fault it is
+  return ended_.at(where);
+}
+
+void GroupState::fail_operation(const Status& why, TimePoint now) {
+  const Status full = why.at(queue_.front()->where());
+  if (full.code() == Code::kPeerLost || full.code() == Code::kIo || full.code() == Code::kClosed) {
+    suspected_ = full;
+    suspected_since_ = now;
+    return;
+  }
+  // What this rank lacks or did wrong is nobody else's fault.
+  const bool own =
+      full.code() == Code::kResource || full.code() == Code::kUnsupported || full.code() == Code::kInvalidArgument;
+  post_abort(full, own ? job_rank(identity_.at.rank) : full.where().peer);
+  end_locked(full);
+}
+
+bool GroupState::ended_by_page(TimePoint) {
+  if (page_ == nullptr) return false;
+  const uint64_t version = page_->abort_version();
+  if (version == seen_aborts_) return false;
+  seen_aborts_ = version;
+  const auto reason = page_->abort_of(identity_.id);
+  if (!reason) return false;
+  const int me = job_rank(identity_.at.rank);
+  std::string text = reason->text;
+  if (reason->reporter >= 0 && reason->reporter != me)
+    text += " (said by rank " + std::to_string(reason->reporter) + ")";
+  end_locked(Status(reason->code, text, {.rank = me, .peer = reason->culprit}));
+  return true;
+}
+
+void GroupState::post_abort(const Status& reason, int culprit) {
+  if (page_ == nullptr) return;
+  page_->post_abort({.group = identity_.id,
+                     .generation = endpoint_->options().generation,
+                     .code = reason.code(),
+                     .culprit = culprit,
+                     .reporter = job_rank(identity_.at.rank),
+                     .text = reason.message()});
+  if (endpoint_->options().fabric) endpoint_->options().fabric->notify();
+}
+
+void GroupState::end_locked(const Status& reason) {
+  if (!ended_.ok()) return;
+  ended_ = reason;
+  live_.store(false, std::memory_order_release);
+  // The transport goes first: it may still borrow memory of the operations.
+  transport_.reset();
+  for (const auto& operation : std::exchange(queue_, {})) operation->finish(reason_for(*operation));
+}
+
+void GroupState::end(const Status& reason, int culprit) {
+  const MutexLock lock(mutex_);
+  if (!ended_.ok()) return;
+  post_abort(reason, culprit);
+  end_locked(reason);
+}
+
+Status GroupState::close(Deadline deadline) {
+  Env& env = endpoint_->env();
+  for (;;) {
+    const TimePoint now = env.now();
+    {
+      const MutexLock lock(mutex_);
+      // A group that has ended, for whatever reason, has nothing left to close.
+      if (transport_ == nullptr) return {};
+      advance_locked(now);
+      if (transport_ == nullptr) return {};
+      if (queue_.empty()) {
+        const Status said = transport_->goodbye(now);
+        if (!said.is_pending()) {
+          end_locked(Status(Code::kClosed, "group \"" + identity_.options.name + "\" was closed by this rank",
+                            {.rank = job_rank(identity_.at.rank)}));
+          return said;
+        }
+      }
+      if (deadline.passed(now)) {
+        return Status(Code::kTimeout,
+                      "group \"" + identity_.options.name + "\" still has work in flight or unsent bytes",
+                      {.rank = job_rank(identity_.at.rank), .operation = "close"});
+      }
+    }
+    endpoint_->idle(std::chrono::milliseconds(1));
+  }
+}
+
+std::vector<WaitHandle> GroupState::wait_handles() {
+  if (!mutex_.try_lock()) return {};
+  auto handles = transport_ != nullptr ? transport_->wait_handles() : std::vector<WaitHandle>();
+  mutex_.unlock();
+  return handles;
+}
+
+Result<Region> GroupState::allocate(size_t byte_count, const std::string& purpose) {
+  auto region = Region::allocate(byte_count, purpose);
+  RONDO_TRY(region);
+  uint64_t id = 0;
+  {
+    const MutexLock lock(regions_mutex_);
+    id = next_region_++;
+  }
+  if (abilities_.region) {
+    const MutexLock lock(mutex_);
+    if (transport_ == nullptr) return ended_;
+    RONDO_TRY(transport_->expose(id, region->bytes()));
+  }
+  const MutexLock lock(regions_mutex_);
+  regions_.push_back({id, region->bytes()});
+  return region;
+}
+
+std::optional<GroupState::Registered> GroupState::find_registered(std::span<const std::byte> memory) {
+  const MutexLock lock(regions_mutex_);
+  // The youngest first: memory of a region that is gone may have been mapped again.
+  for (auto it = regions_.rbegin(); it != regions_.rend(); ++it) {
+    const std::byte* begin = it->bytes.data();
+    if (memory.data() >= begin && memory.data() + memory.size() <= begin + it->bytes.size()) {
+      return Registered{it->id, static_cast<size_t>(memory.data() - begin)};
+    }
+  }
+  return std::nullopt;
+}
+
+std::shared_ptr<const Schedule> GroupState::schedule(const std::string& key, const std::function<Schedule()>& make) {
+  constexpr size_t kKept = 256;
+  const MutexLock lock(regions_mutex_);
+  if (const auto found = schedules_.find(key); found != schedules_.end()) return found->second;
+  if (schedules_.size() >= kKept) schedules_.clear();
+  return schedules_[key] = std::make_shared<const Schedule>(make());
+}
+
+}  // namespace rondo::comm

@@ -1,0 +1,123 @@
+/// What a Group is behind its handle: members, links, the queue of operations, and the reason why it ended.
+///
+/// Operations run one after the other, in issue order; messages between a pair are in order, so no matching by number
+/// is needed. Threading: everything below `mutex_` is guarded by it; progress takes it with try_lock, so two groups
+/// waited for in different order cannot deadlock.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "comm/group/endpoint_state.h"
+#include "comm/group/operation.h"
+#include "comm/schedule/schedule.h"
+#include "comm/transport/transport.h"
+#include "comm/watch/job_page.h"
+#include "rondo/comm/group.h"
+#include "rondo/comm/thread_annotations.h"
+
+namespace rondo::comm {
+
+/// Fixed at creation.
+struct GroupIdentity {
+  uint64_t id = 0;  // equal on all members, different for every group of a job
+  GroupOptions options;
+  Position at;                     // in the group
+  std::vector<int> job_ranks;      // group rank -> rank in the job
+  std::vector<Address> addresses;  // group rank -> where it accepts links; empty for inproc
+};
+
+/// A number for a new group: depends on the parent, the count of groups split from it, and the name.
+uint64_t derive_group_id(uint64_t parent, uint64_t count, int color, const std::string& name);
+
+class GroupState : public std::enable_shared_from_this<GroupState> {
+ public:
+  static Result<std::shared_ptr<GroupState>> create(const std::shared_ptr<EndpointState>& endpoint,
+                                                    GroupIdentity identity);
+
+  ~GroupState();
+
+  const GroupIdentity& identity() const { return identity_; }
+  EndpointState& endpoint() const { return *endpoint_; }
+  const std::shared_ptr<EndpointState>& shared_endpoint() const { return endpoint_; }
+  Position at() const { return identity_.at; }
+  /// Not yet ended or closed.
+  bool live() const { return live_.load(std::memory_order_acquire); }
+  int job_rank(int group_rank) const { return identity_.job_ranks[static_cast<size_t>(group_rank)]; }
+
+  /// Queues an operation and advances once. A group that ended finishes it with the reason at once.
+  void enqueue(const std::shared_ptr<Operation>& operation) RONDO_EXCLUDES(mutex_);
+  /// Advances the oldest operation. True when anything moved. Returns at once when another thread is at it.
+  bool progress(TimePoint now) RONDO_EXCLUDES(mutex_);
+  /// Ends the group here and, through the job page, everywhere. The first reason stays.
+  void end(const Status& reason, int culprit) RONDO_EXCLUDES(mutex_);
+  Status close(Deadline deadline) RONDO_EXCLUDES(mutex_);
+
+  Result<Region> allocate(size_t byte_count, const std::string& purpose) RONDO_EXCLUDES(mutex_);
+  /// What an idle thread may wait for; empty when another thread is busy with this group.
+  std::vector<WaitHandle> wait_handles() RONDO_EXCLUDES(mutex_);
+  uint64_t next_split() { return splits_.fetch_add(1); }
+
+  // --- for operations.
+  Abilities abilities() const { return abilities_; }
+  /// Where `memory` lies in the group's registered regions.
+  struct Registered {
+    uint64_t id = 0;
+    size_t offset = 0;
+  };
+  std::optional<Registered> find_registered(std::span<const std::byte> memory) RONDO_EXCLUDES(regions_mutex_);
+  /// Schedules are pure and are kept per shape. `make` runs when the key is new.
+  std::shared_ptr<const Schedule> schedule(const std::string& key, const std::function<Schedule()>& make)
+      RONDO_EXCLUDES(regions_mutex_);
+
+ private:
+  GroupState(std::shared_ptr<EndpointState> endpoint, GroupIdentity identity);
+  bool advance_locked(TimePoint now) RONDO_REQUIRES(mutex_);
+  bool ended_by_page(TimePoint now) RONDO_REQUIRES(mutex_);
+  void end_locked(const Status& reason) RONDO_REQUIRES(mutex_);
+  /// The operation timeout of the head has passed: who has not made this call?
+  Status late_operation(TimePoint now) RONDO_REQUIRES(mutex_);
+  void publish_reached(uint64_t sequence) RONDO_REQUIRES(mutex_);
+  Status reason_for(const Operation& operation) const RONDO_REQUIRES(mutex_);
+  void fail_operation(const Status& why, TimePoint now) RONDO_REQUIRES(mutex_);
+  void post_abort(const Status& reason, int culprit);
+
+  const std::shared_ptr<EndpointState> endpoint_;  // shared with all groups of the endpoint
+  const GroupIdentity identity_;
+  const std::shared_ptr<JobPage> page_;  // shared with keeper and endpoint
+  Abilities abilities_;                  // constant after creation
+  std::atomic<uint64_t> splits_{0};
+  std::atomic<bool> live_{true};
+
+  Mutex mutex_;
+  std::unique_ptr<Transport> transport_ RONDO_GUARDED_BY(mutex_);  // null once ended or closed
+  std::deque<std::shared_ptr<Operation>> queue_ RONDO_GUARDED_BY(mutex_);
+  uint64_t next_sequence_ RONDO_GUARDED_BY(mutex_) = 0;
+  TimePoint head_since_ RONDO_GUARDED_BY(mutex_);
+  bool head_started_ RONDO_GUARDED_BY(mutex_) = false;
+  TimePoint last_look_ RONDO_GUARDED_BY(mutex_);
+  Status ended_ RONDO_GUARDED_BY(mutex_);
+  // A broken link waits a moment for the keeper's better evidence before it is reported.
+  Status suspected_ RONDO_GUARDED_BY(mutex_);
+  TimePoint suspected_since_ RONDO_GUARDED_BY(mutex_);
+  uint64_t seen_aborts_ RONDO_GUARDED_BY(mutex_) = 0;
+  std::vector<std::byte> scratch_ RONDO_GUARDED_BY(mutex_);
+
+  struct Span {
+    uint64_t id;
+    std::span<std::byte> bytes;
+  };
+  Mutex regions_mutex_;
+  std::vector<Span> regions_ RONDO_GUARDED_BY(regions_mutex_);
+  uint64_t next_region_ RONDO_GUARDED_BY(regions_mutex_) = 1;
+  std::map<std::string, std::shared_ptr<const Schedule>> schedules_ RONDO_GUARDED_BY(regions_mutex_);
+};
+
+}  // namespace rondo::comm

@@ -1,0 +1,39 @@
+/// What a group carries out: one collective, seen from below. The collectives implement it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "rondo/comm/env.h"
+#include "rondo/comm/status.h"
+
+namespace rondo::comm {
+
+class GroupState;
+class Transport;
+
+/// What an operation may use while it is asked to go on; valid for that call only, under the group's lock.
+struct Turn {
+  GroupState& group;
+  Transport& transport;
+  std::vector<std::byte>& scratch;  // grows as needed, kept between operations
+  TimePoint now;
+};
+
+class Operation {
+ public:
+  virtual ~Operation() = default;
+  /// Takes its number in the group. Called once, under the group's lock, in issue order.
+  virtual void enqueued(uint64_t sequence) = 0;
+  /// Goes on as far as it can without blocking, by at most one segment. Only the oldest operation of a group is asked.
+  virtual Progress advance(Turn turn) = 0;
+  /// Why advance() said kFailed.
+  virtual Status status() const = 0;
+  /// Publishes the outcome. After that the operation touches no memory of its caller.
+  virtual void finish(const Status& outcome) = 0;
+  /// For errors: operation, tag, sequence, phase, and the peer (job rank) that it waits for.
+  virtual Where where() const = 0;
+};
+
+}  // namespace rondo::comm

@@ -1,0 +1,58 @@
+/// Who am I? Rank, size and meeting point from flags, from our own agent, from torchrun's variables, or single.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "rondo/comm/endpoint.h"
+#include "rondo/comm/group.h"
+#include "rondo/comm/secret.h"
+#include "rondo/comm/status.h"
+
+namespace rondo::comm {
+
+/// First match wins, and is printed.
+enum class Source : uint8_t { kFlags, kAgent, kTorchrun, kSingle };
+std::string_view name(Source source);
+
+/// Explicit flags of a program, if it has them: --rank --world-size --local-rank --local-world-size --endpoint.
+struct BootstrapFlags {
+  std::optional<int> rank, world_size, local_rank, local_world_size;
+  std::optional<std::string> endpoint;     // the store's Address
+  std::optional<std::string> secret_file;  // also RONDO_SECRET_FILE
+};
+
+/// What the environment said, checked: a pure function of flags and variables. Nothing is opened yet.
+struct Bootstrap {
+  Source source = Source::kSingle;
+  Position at;
+  int local_rank = 0;
+  int local_world_size = 1;
+  std::optional<Address> store;  // empty: single
+  bool serve_store = false;      // rank 0 without an agent serves it
+  JobId job;
+  uint32_t generation = 0;  // restarts: TORCHELASTIC_RESTART_COUNT, RONDO_GENERATION
+  int secret_descriptor = -1, control_descriptor = -1, messages_descriptor = -1;
+  std::string secret_file;
+  bool peer_credentials = false;  // all ranks on one host and no secret given: Unix sockets with SO_PEERCRED
+  std::string run_directory;      // RONDO_RUN_DIR, may be empty
+
+  /// "rank 1 of 2 (local rank 1 of 2), started by rondo run".
+  std::string describe() const;
+};
+using Environment = std::function<std::optional<std::string>(const std::string& name)>;
+/// Errors name the variable, its value and what was expected.
+Result<Bootstrap> read_bootstrap(const BootstrapFlags& flags, const Environment& environment);
+/// Reads this process's environment.
+Environment process_environment();
+
+/// Opens what `bootstrap` names: the secret, the store (serving it when told), the endpoint. The store served by this
+/// process lives as long as the Joined.
+struct Joined {
+  std::unique_ptr<StoreServer> server;
+  Endpoint endpoint;
+};
+Result<Joined> join(const Bootstrap& bootstrap, LogSink log, Deadline deadline);
+
+}  // namespace rondo::comm

@@ -1,0 +1,40 @@
+/// The collectives. Each returns a Work at once; an error at launch is the Work's status. None throws.
+///
+/// Thread:  any; calls on one group are issued in the same order on every rank.
+/// Buffers: must stay alive and untouched until the Work is done.
+/// Errors:  kInvalidArgument, kUnsupported at launch; kMismatch (both descriptions), kPeerLost, kTimeout, kAborted,
+///          kCorrupt while in flight.
+#pragma once
+
+#include <string>
+
+#include "rondo/comm/buffer.h"
+#include "rondo/comm/group.h"
+#include "rondo/comm/work.h"
+
+namespace rondo::comm {
+
+struct CallOptions {
+  std::string tag;      // names the buffer in errors; compared between ranks
+  double weight = 1.0;  // of this rank's operand, for kWeightedMean; finite, >= 0
+};
+
+/// Reduces `buffer` over all ranks, in place. Shape: same element count and dtype on every rank; 0 elements are
+/// allowed. Order: fixed by (algorithm, world size, element count), never by timing: every rank ends with the same
+/// bits. Cost of the ring: 2(n-1)/n of the buffer's bytes sent by each rank, 2(n-1) messages a segment. Source:
+/// Patarasu and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations".
+Work all_reduce(Group& group, BufferView buffer, ReduceOp op, CallOptions options = {});
+
+/// Copies `buffer` of rank `root.rank` to every rank, by a pipelined chain.
+struct Root {
+  int rank = 0;
+};
+Work broadcast(Group& group, BufferView buffer, Root root, CallOptions options = {});
+
+/// Gathers `input` of every rank into `output`, in rank order: output has world_size * input.element_count elements.
+Work all_gather(Group& group, BufferView input, BufferView output, CallOptions options = {});
+
+/// Returns after every rank has called it.
+Work barrier(Group& group, CallOptions options = {});
+
+}  // namespace rondo::comm

@@ -1,0 +1,69 @@
+/// One rank's presence in a job: its place, its env and store, its listener, its keeper, and all groups made from it.
+///
+/// Lifetime: groups share their endpoint. close() ends it in order: says goodbye to the peers and stops the keeper; the
+/// destructor does what it can of that within one beat (20 ms). Threading: any thread.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "rondo/comm/env.h"
+#include "rondo/comm/log.h"
+#include "rondo/comm/secret.h"
+#include "rondo/comm/status.h"
+#include "rondo/comm/store.h"
+
+namespace rondo::comm {
+
+/// A rank among `world_size` ranks.
+struct Position {
+  int rank = 0;
+  int world_size = 1;
+  bool operator==(const Position&) const = default;
+};
+
+enum class TransportKind : uint8_t { kInproc, kTcp };
+std::string_view name(TransportKind kind);
+
+/// What fake ranks of one process share instead of a network: message queues, mapped regions, signals, the job page.
+class InprocFabric;
+Result<std::shared_ptr<InprocFabric>> make_inproc_fabric(int world_size);
+
+struct EndpointOptions {
+  Position at;
+  int local_rank = 0;
+  JobId job;
+  Secret secret;
+  uint32_t generation = 0;
+  std::shared_ptr<Env> env;      // required
+  std::shared_ptr<Store> store;  // required
+  TransportKind transport = TransportKind::kTcp;
+  std::shared_ptr<InprocFabric> fabric;                            // kInproc only
+  Address listen{"tcp:127.0.0.1:0"};                               // kTcp: where this rank accepts data links
+  enum class Keeper : uint8_t { kOn, kOff } keeper = Keeper::kOn;  // kOff: simulated time
+  int control_descriptor = -1;                                     // the agent's control connection; taken over
+  LogSink log;                                                     // may be empty
+};
+
+class EndpointState;
+
+class Endpoint {
+ public:
+  /// Checks the options; opens the listener. Blocks for no peer.
+  static Result<Endpoint> create(EndpointOptions options);
+
+  Position at() const;
+  Env& env() const;
+  /// Leaves in order. Groups made from this endpoint must have no work in flight.
+  Status close(Deadline deadline);
+
+  const std::shared_ptr<EndpointState>& state() const { return state_; }
+
+ private:
+  explicit Endpoint(std::shared_ptr<EndpointState> state) : state_(std::move(state)) {}
+  std::shared_ptr<EndpointState> state_;  // shared with the groups made from it
+};
+
+}  // namespace rondo::comm

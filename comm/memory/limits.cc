@@ -1,0 +1,116 @@
+#include "comm/memory/limits.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <limits>
+#include <sstream>
+
+namespace rondo::comm {
+namespace {
+
+/// The number that `text` starts with; empty for "max" and the like.
+std::optional<uint64_t> leading_number(const std::optional<std::string>& text) {
+  uint64_t value = 0;
+  if (!text || std::from_chars(text->data(), text->data() + text->size(), value).ec != std::errc{}) return std::nullopt;
+  return value;
+}
+
+/// The value of the line "key value" in a cgroup's memory.stat.
+uint64_t stat_value(const std::optional<std::string>& stat, std::string_view key) {
+  std::istringstream lines(stat.value_or(""));
+  std::string name;
+  uint64_t value = 0;
+  while (lines >> name >> value)
+    if (name == key) return value;
+  return 0;
+}
+
+struct CgroupFiles {
+  const char *limit, *usage, *inactive, *active;
+};
+constexpr CgroupFiles kVersion1{"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file",
+                                "total_active_file"};
+constexpr CgroupFiles kVersion2{"memory.max", "memory.current", "inactive_file", "active_file"};
+
+std::optional<MemoryLimit> limit_of(const std::string& folder, const CgroupFiles& files, const FileReader& read) {
+  const auto limit = leading_number(read(folder + "/" + files.limit));
+  const auto used = leading_number(read(folder + "/" + files.usage));
+  // Version 1 writes "no limit" as a number near 2^63.
+  if (!limit || !used || *limit > std::numeric_limits<int64_t>::max() / 2) return std::nullopt;
+  const auto stat = read(folder + "/memory.stat");
+  const uint64_t cache = stat_value(stat, files.inactive) + stat_value(stat, files.active);
+  const uint64_t pinned = *used - std::min(cache, *used);
+  return MemoryLimit{"memory cgroup " + folder, *limit, *limit - std::min(pinned, *limit)};
+}
+
+/// Limits of `path` below `root` and of everything above it.
+void add_chain(const std::string& root, std::string path, const CgroupFiles& files, const FileReader& read,
+               std::vector<MemoryLimit>& limits) {
+  while (true) {
+    while (path.ends_with('/')) path.pop_back();
+    if (auto limit = limit_of(root + path, files, read)) limits.push_back(std::move(*limit));
+    if (path.empty()) return;
+    path.erase(path.rfind('/'));
+  }
+}
+
+}  // namespace
+
+FileReader system_files() {
+  return [](const std::string& path) -> std::optional<std::string> {
+    std::ifstream file(path);
+    if (!file) return std::nullopt;
+    std::ostringstream content;
+    content << file.rdbuf();
+    return std::move(content).str();
+  };
+}
+
+std::vector<MemoryLimit> cgroup_limits(const FileReader& read) {
+  // Lines are "hierarchy:controllers:/path"; hierarchy 0 without controllers is version 2. In a container the path may
+  // be the host's and not exist here: then the walk upward ends at the root, which is the container's own cgroup.
+  std::vector<MemoryLimit> limits;
+  std::istringstream lines(read("/proc/self/cgroup").value_or(""));
+  for (std::string line; std::getline(lines, line);) {
+    const size_t first = line.find(':');
+    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
+    if (second == std::string::npos || line.compare(second + 1, 1, "/") != 0) continue;
+    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    const std::string path = line.substr(second + 1);
+    if (line.starts_with("0::")) add_chain("/sys/fs/cgroup", path, kVersion2, read, limits);
+    if (controllers.find(",memory,") != std::string::npos)
+      add_chain("/sys/fs/cgroup/memory", path, kVersion1, read, limits);
+  }
+  return limits;
+}
+
+std::vector<MemoryLimit> resource_limits(const FileReader& read) {
+  std::vector<MemoryLimit> limits;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+    const uint64_t pages = leading_number(read("/proc/self/statm")).value_or(0);
+    const uint64_t used = pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+    limits.push_back(
+        {"RLIMIT_AS (ulimit -v)", limit.rlim_cur, limit.rlim_cur - std::min<uint64_t>(used, limit.rlim_cur)});
+  }
+  if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+    limits.push_back({"RLIMIT_FSIZE (ulimit -f)", limit.rlim_cur, limit.rlim_cur});
+  return limits;
+}
+
+Status check_room(uint64_t need, const std::string& purpose, const std::vector<MemoryLimit>& limits) {
+  const auto tightest =
+      std::min_element(limits.begin(), limits.end(), [](const auto& a, const auto& b) { return a.free < b.free; });
+  if (tightest == limits.end() || need <= tightest->free) return {};
+  return {Code::kResource,
+          "no room for " + purpose + ": need " + std::to_string(need) + " bytes, free " +
+              std::to_string(tightest->free) + " of the limit " + std::to_string(tightest->limit) + " of the " +
+              tightest->source + "; raise that limit, run fewer ranks on this host, or choose a smaller model or batch",
+          {.operation = "allocation"}};
+}
+
+}  // namespace rondo::comm

@@ -1,0 +1,238 @@
+#include "comm/sim/sim_env.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <deque>
+#include <map>
+#include <random>
+#include <utility>
+#include <vector>
+
+namespace rondo::comm {
+namespace {
+
+/// Bytes on their way in one direction.
+struct Pipe {
+  struct Piece {
+    TimePoint arrives;
+    std::vector<std::byte> bytes;
+    size_t taken = 0;
+  };
+  std::deque<Piece> pieces;
+  size_t byte_count = 0;
+  bool writer_closed = false;
+  bool reader_closed = false;
+  bool reset = false;
+};
+
+/// Both directions; shared by the two streams at its ends.
+struct Connection {
+  Pipe from_dialer;
+  Pipe from_acceptor;
+  std::string dialer;
+  std::string acceptor;
+};
+
+struct Port {
+  std::string owner;
+  std::deque<std::unique_ptr<Stream>> waiting;
+};
+
+class World final : public SimWorld, public std::enable_shared_from_this<World> {
+ public:
+  explicit World(SimOptions options) : options_(options), random_(options.seed) {}
+
+  std::shared_ptr<Env> env(const std::string& name) override;
+  TimePoint now() const override { return now_; }
+  void advance(Duration by) override { now_ += std::max(by, Duration::zero()); }
+  void kill(const std::string& name) override;
+
+  const SimOptions& options() const { return options_; }
+  uint64_t draw(uint64_t below) { return below <= 1 ? 0 : random_() % below; }
+  bool blocks_now() { return draw(100) < static_cast<uint64_t>(options_.would_block_percent); }
+  size_t draw_bytes(size_t at_most) {
+    return 1 + static_cast<size_t>(draw(std::min(at_most, options_.most_bytes_per_call)));
+  }
+  Duration draw_latency() {
+    const auto spread = (options_.latency_max - options_.latency_min).count();
+    return options_.latency_min + Duration(spread > 0 ? static_cast<int64_t>(draw(static_cast<uint64_t>(spread))) : 0);
+  }
+
+  std::map<std::string, std::shared_ptr<Port>> ports;  // shared with their listeners
+  std::vector<std::weak_ptr<Connection>> connections;
+  int ports_named = 0;
+
+ private:
+  const SimOptions options_;
+  std::mt19937_64 random_;
+  TimePoint now_{std::chrono::hours(1)};
+};
+
+class SimStream final : public Stream {
+ public:
+  SimStream(std::shared_ptr<World> world, std::shared_ptr<Connection> connection, bool dialer)
+      : world_(std::move(world)),
+        connection_(std::move(connection)),
+        in_(dialer ? connection_->from_acceptor : connection_->from_dialer),
+        out_(dialer ? connection_->from_dialer : connection_->from_acceptor) {}
+  ~SimStream() override { close(); }
+  SimStream(const SimStream&) = delete;
+  SimStream& operator=(const SimStream&) = delete;
+
+  IoResult read(std::span<std::byte> into) override {
+    if (in_.reader_closed) return {IoResult::State::kFailed, 0, EBADF};
+    if (in_.reset) return {IoResult::State::kFailed, 0, ECONNRESET};
+    if (into.empty()) return {};
+    if (in_.pieces.empty()) return {in_.writer_closed ? IoResult::State::kClosed : IoResult::State::kWouldBlock};
+    if (in_.pieces.front().arrives > world_->now() || world_->blocks_now()) return {IoResult::State::kWouldBlock};
+    const size_t most = world_->draw_bytes(into.size());
+    size_t count = 0;
+    while (count < most && !in_.pieces.empty() && in_.pieces.front().arrives <= world_->now()) {
+      Pipe::Piece& piece = in_.pieces.front();
+      const size_t part = std::min(most - count, piece.bytes.size() - piece.taken);
+      std::copy_n(piece.bytes.begin() + static_cast<std::ptrdiff_t>(piece.taken), part,
+                  into.begin() + static_cast<std::ptrdiff_t>(count));
+      count += part;
+      piece.taken += part;
+      if (piece.taken == piece.bytes.size()) in_.pieces.pop_front();
+    }
+    in_.byte_count -= count;
+    return {IoResult::State::kDone, count};
+  }
+
+  IoResult write(std::span<const std::byte> head, std::span<const std::byte> body) override {
+    if (out_.writer_closed) return {IoResult::State::kFailed, 0, EBADF};
+    if (out_.reset) return {IoResult::State::kFailed, 0, ECONNRESET};
+    if (out_.reader_closed) return {IoResult::State::kFailed, 0, EPIPE};
+    const size_t all = head.size() + body.size();
+    if (all == 0) return {};
+    const size_t room = world_->options().stream_bytes - std::min(world_->options().stream_bytes, out_.byte_count);
+    if (room == 0 || world_->blocks_now()) return {IoResult::State::kWouldBlock};
+    const size_t count = world_->draw_bytes(std::min(all, room));
+    Pipe::Piece piece;
+    piece.arrives = world_->now() + world_->draw_latency();
+    if (!out_.pieces.empty()) piece.arrives = std::max(piece.arrives, out_.pieces.back().arrives);
+    const size_t of_head = std::min(count, head.size());
+    piece.bytes.assign(head.begin(), head.begin() + static_cast<std::ptrdiff_t>(of_head));
+    piece.bytes.insert(piece.bytes.end(), body.begin(), body.begin() + static_cast<std::ptrdiff_t>(count - of_head));
+    out_.byte_count += count;
+    out_.pieces.push_back(std::move(piece));
+    return {IoResult::State::kDone, count};
+  }
+
+  void close() override {
+    in_.reader_closed = true;
+    out_.writer_closed = true;
+  }
+  int handle() const override { return -1; }
+
+ private:
+  std::shared_ptr<World> world_;
+  std::shared_ptr<Connection> connection_;  // shared by both ends
+  Pipe& in_;
+  Pipe& out_;
+};
+
+/// A dial that nobody answered.
+class RefusedStream final : public Stream {
+ public:
+  IoResult read(std::span<std::byte>) override { return {IoResult::State::kFailed, 0, ECONNREFUSED}; }
+  IoResult write(std::span<const std::byte>, std::span<const std::byte>) override {
+    return {IoResult::State::kFailed, 0, ECONNREFUSED};
+  }
+  void close() override {}
+  int handle() const override { return -1; }
+};
+
+class SimListener final : public Listener {
+ public:
+  SimListener(std::shared_ptr<World> world, std::shared_ptr<Port> port, Address address)
+      : world_(std::move(world)), port_(std::move(port)), address_(std::move(address)) {}
+  ~SimListener() override {
+    const auto at = world_->ports.find(address_.text);
+    if (at != world_->ports.end() && at->second == port_) world_->ports.erase(at);
+  }
+  SimListener(const SimListener&) = delete;
+  SimListener& operator=(const SimListener&) = delete;
+
+  std::unique_ptr<Stream> accept() override {
+    if (port_->waiting.empty()) return nullptr;
+    auto stream = std::move(port_->waiting.front());
+    port_->waiting.pop_front();
+    return stream;
+  }
+  Address address() const override { return address_; }
+  int handle() const override { return -1; }
+
+ private:
+  std::shared_ptr<World> world_;
+  std::shared_ptr<Port> port_;  // shared with the world's table
+  Address address_;
+};
+
+class SimEnv final : public Env {
+ public:
+  SimEnv(std::shared_ptr<World> world, std::string name) : world_(std::move(world)), name_(std::move(name)) {}
+
+  TimePoint now() override { return world_->now(); }
+  void random(std::span<std::byte> into) override {
+    for (std::byte& byte : into) byte = static_cast<std::byte>(world_->draw(256));
+  }
+
+  Result<std::unique_ptr<Listener>> listen(const Address& address) override {
+    Address place = address;
+    if (place.text.rfind("sim:", 0) != 0 || place.text == "sim:*") {
+      return Status(Code::kInvalidArgument,
+                    "\"" + address.text + "\" is not an address of a simulated world: sim:NAME");
+    }
+    if (place.text == "sim:0") place.text = "sim:port-" + std::to_string(++world_->ports_named);
+    if (world_->ports.count(place.text) != 0) {
+      return Status(Code::kIo, "listen on " + place.text + ": Address already in use");
+    }
+    auto port = std::make_shared<Port>();
+    port->owner = name_;
+    world_->ports[place.text] = port;
+    return std::unique_ptr<Listener>(std::make_unique<SimListener>(world_, std::move(port), std::move(place)));
+  }
+
+  Result<std::unique_ptr<Stream>> dial(const Address& address) override {
+    const auto at = world_->ports.find(address.text);
+    if (at == world_->ports.end()) return std::unique_ptr<Stream>(std::make_unique<RefusedStream>());
+    auto connection = std::make_shared<Connection>();
+    connection->dialer = name_;
+    connection->acceptor = at->second->owner;
+    world_->connections.push_back(connection);
+    at->second->waiting.push_back(std::make_unique<SimStream>(world_, connection, false));
+    return std::unique_ptr<Stream>(std::make_unique<SimStream>(world_, connection, true));
+  }
+
+  void idle(std::span<const WaitHandle>, Duration at_most) override { world_->advance(at_most); }
+
+ private:
+  std::shared_ptr<World> world_;
+  std::string name_;
+};
+
+std::shared_ptr<Env> World::env(const std::string& name) { return std::make_shared<SimEnv>(shared_from_this(), name); }
+
+void World::kill(const std::string& name) {
+  std::erase_if(ports, [&](auto& entry) {
+    if (entry.second->owner == name) entry.second->waiting.clear();
+    return entry.second->owner == name;
+  });
+  for (const auto& weak : connections) {
+    const auto connection = weak.lock();
+    if (!connection || (connection->dialer != name && connection->acceptor != name)) continue;
+    for (Pipe* pipe : {&connection->from_dialer, &connection->from_acceptor}) {
+      pipe->reset = true;
+      pipe->pieces.clear();
+    }
+  }
+  std::erase_if(connections, [](const auto& weak) { return weak.expired(); });
+}
+
+}  // namespace
+
+std::shared_ptr<SimWorld> SimWorld::make(SimOptions options) { return std::make_shared<World>(options); }
+
+}  // namespace rondo::comm

@@ -1,0 +1,166 @@
+/// A proven connection that carries frames: in order, whole, checked and acknowledged. Under data links and the store.
+///
+/// Sending borrows the payload and writes it straight from there; receiving reads straight into the caller's memory
+/// when a receive was posted before the payload came, else through a bounded buffer of this stream. Nothing blocks:
+/// advance() moves a bounded number of bytes. One small allocation per early frame at most, none in steady state.
+///
+/// Note [Resend]: frames but acks and nacks are counted from 1 in each direction. Every header acknowledges all frames
+/// up to `ack`. A payload with a wrong CRC is dropped and answered by a nack; the receiver then drops everything but
+/// the frame that it misses, the sender starts again behind the ack. Three bad payloads in a row: kCorrupt. A wrong
+/// header CRC leaves no way to find the next frame: kCorrupt at once.
+///
+/// Threading: one thread at a time.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "comm/transport/wire.h"
+#include "rondo/comm/env.h"
+#include "rondo/comm/status.h"
+
+namespace rondo::comm {
+
+struct FramedStreamOptions {
+  std::string peer_name;    // in every message: "rank 1 at tcp:127.0.0.1:4711"
+  Where where;              // rank and peer, in every error
+  uint64_t group = 0;       // in every header sent; another one received is kMismatch
+  uint32_t generation = 0;  // likewise
+  uint32_t max_payload_bytes = kMaxPayloadBytes;
+  size_t early_bytes = size_t{4} << 20;  // payload kept for receives that are not posted yet
+};
+
+class FramedStream {
+ public:
+  /// Without a connection yet: frames may be queued already.
+  explicit FramedStream(FramedStreamOptions options);
+  FramedStream(std::unique_ptr<Stream> stream, FramedStreamOptions options);
+  void attach(std::unique_ptr<Stream> stream) { stream_ = std::move(stream); }
+  bool attached() const { return stream_ != nullptr; }
+
+  // --- sending.
+
+  /// Queues a frame; returns its number, from 1. Of `header`: type, sequence, segment, hop and weight count. `payload`
+  /// is borrowed until frames_acked() reaches the number.
+  Result<uint64_t> send(const FrameHeader& header, std::span<const std::byte> payload);
+  /// The same, but keeps the payload itself.
+  Result<uint64_t> send_owned(const FrameHeader& header, std::vector<std::byte> payload);
+  /// The last frame of this direction: this side leaves in order. Idempotent.
+  void send_goodbye();
+  uint64_t frames_acked() const { return acked_; }
+  /// Every frame was handed to the operating system, and all but a goodbye were acknowledged.
+  bool flushed() const;
+  /// How many frames were sent again.
+  uint64_t resends() const { return resends_; }
+
+  // --- receiving.
+
+  /// The header of the next frame, as soon as it is here; its payload may still be on the way.
+  std::optional<FrameHeader> peek() const;
+  /// The next frame, payload in `into`. Empty: not all there; call again with the same `into`, which belongs to this
+  /// stream until the frame is returned, forget() is called or the stream is gone. kMismatch for another length.
+  /// After the last frame: kClosed when the peer left in order, else why the stream failed.
+  Result<std::optional<FrameHeader>> receive(std::span<std::byte> into);
+  /// Lets go of a posted `into` without touching it; the frame that was on its way into it is lost.
+  void forget();
+  bool peer_left() const { return peer_left_; }
+  /// The peer left and closed: nothing more goes in either direction.
+  bool ended() const { return finished_; }
+
+  // --- life.
+
+  /// Moves about `budget` bytes at most. kProgressed: did something; kDone: the peer left and closed; kFailed:
+  /// status().
+  Progress advance(size_t budget);
+  const Status& status() const { return status_; }
+  /// An idle thread's wait; handle -1 when waiting is of no use: no connection, or a receive must be posted first.
+  WaitHandle wait_handle() const;
+
+ private:
+  struct Outgoing {
+    FrameHeader header;
+    std::span<const std::byte> payload;
+    std::vector<std::byte> owned;
+  };
+  struct Arrived {
+    FrameHeader header;
+    std::vector<std::byte> payload;
+  };
+  enum class Into : uint8_t {
+    kNowhere,    // not decided yet
+    kPosted,     // the caller's memory
+    kEarly,      // a buffer of this stream
+    kForgotten,  // nowhere, but counted: the caller lost interest
+    kDropped,    // nowhere: it will be sent again
+  };
+
+  Result<uint64_t> queue(Outgoing frame);
+  bool write_some(size_t& budget);
+  bool pick_next_frame();
+  void finish_written_frame();
+  bool read_some(size_t& budget);
+  bool fill_staging();
+  void take_header();
+  Status take_ack(const FrameHeader& header);
+  bool choose_destination();
+  bool read_payload(size_t& budget);
+  void take_payload_bytes(std::span<const std::byte> bytes);
+  void finish_frame();
+  void accept_frame();
+  void end_of_stream(const std::string& why);
+  void fail(Code code, const std::string& what);
+  std::vector<std::byte> take_buffer(size_t byte_count);
+  void recycle(std::vector<std::byte> buffer);
+  std::span<std::byte> rest_of_payload();
+  bool has_room_for(size_t byte_count) const { return arrived_bytes_ + byte_count <= options_.early_bytes; }
+
+  const FramedStreamOptions options_;
+  std::unique_ptr<Stream> stream_;
+  Status status_;
+  bool finished_ = false;  // end of stream after a goodbye
+
+  // Sending. queue_[0] is frame number acked_ + 1.
+  std::deque<Outgoing> queue_;
+  uint64_t acked_ = 0;
+  size_t next_ = 0;          // in queue_: to be written next, or being written
+  size_t written_once_ = 0;  // in queue_: how many were written whole at least once
+  bool rewind_ = false;      // a nack came: start again at queue_[0]
+  bool goodbye_queued_ = false;
+  bool ack_owed_ = false;
+  bool nack_owed_ = false;
+  enum class Writing : uint8_t { kNothing, kControl, kQueued } writing_ = Writing::kNothing;
+  std::array<std::byte, kFrameHeaderBytes> out_header_{};
+  size_t out_done_ = 0;  // bytes of header and payload
+  int write_error_ = 0;
+  uint64_t resends_ = 0;
+
+  // Receiving.
+  std::array<std::byte, 4096> staging_{};
+  size_t staging_begin_ = 0;
+  size_t staging_end_ = 0;
+  std::optional<FrameHeader> incoming_;  // header of the frame whose payload is being read
+  Into into_ = Into::kNowhere;
+  size_t in_done_ = 0;
+  uint32_t in_crc_ = 0;
+  bool held_ = false;             // gave the caller one chance to post a receive
+  std::vector<std::byte> early_;  // of the incoming frame
+  std::span<std::byte> posted_;
+  bool is_posted_ = false;
+  std::optional<FrameHeader> in_place_;  // a frame that is whole in posted_
+  std::deque<Arrived> arrived_;
+  size_t arrived_bytes_ = 0;
+  std::vector<std::vector<std::byte>> spare_;
+  uint64_t received_ = 0;
+  bool missing_ = false;  // a nack is out: only frame received_ + 1 counts
+  int bad_in_a_row_ = 0;
+  bool peer_left_ = false;
+};
+
+}  // namespace rondo::comm

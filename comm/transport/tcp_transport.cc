@@ -1,0 +1,272 @@
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "comm/transport/framed_stream.h"
+#include "comm/transport/handshake.h"
+#include "comm/transport/tcp.h"
+
+namespace rondo::comm {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr size_t kBytesPerLink = 256 * 1024;  // of one progress(), in each direction
+constexpr int kLinksPerProgress = 4;          // that move
+constexpr int kRefusalsAllowed = 2;           // a peer that dies in a handshake looks like one that refuses
+
+/// One pair's connection, from the wish for it to its end.
+struct Link {
+  int peer = -1;      // in the group
+  int job_peer = -1;  // in the job
+  bool wanted = false;
+  std::unique_ptr<FramedStream> frames;  // takes messages before there is a connection
+  // While dialing.
+  std::unique_ptr<Handshake> dialing;
+  std::optional<TimePoint> refused_since;
+  std::optional<TimePoint> next_dial;
+  Duration pause = 5ms;
+  int refusals = 0;
+  Status failed;  // never connected
+
+  const Status& status() const { return failed.ok() ? frames->status() : failed; }
+};
+
+class TcpTransport final : public Transport {
+ public:
+  TcpTransport(std::shared_ptr<Env> env, TcpTransportOptions options)
+      : env_(std::move(env)), options_(std::move(options)), links_(options_.job_ranks.size()) {
+    for (size_t peer = 0; peer < links_.size(); ++peer) {
+      Link& link = links_[peer];
+      link.peer = static_cast<int>(peer);
+      link.job_peer = options_.job_ranks[peer];
+      FramedStreamOptions how;
+      how.peer_name = "rank " + std::to_string(link.job_peer) + " at " + options_.addresses[peer].text;
+      how.where = where(link);
+      how.group = options_.group;
+      how.generation = options_.port->options().generation;
+      link.frames = std::make_unique<FramedStream>(std::move(how));
+    }
+  }
+
+  TransportKind kind() const override { return TransportKind::kTcp; }
+  Abilities abilities() const override { return {.message = true}; }
+
+  Result<SendTicket> send(int peer, const MessageHeader& header, std::span<const std::byte> payload) override {
+    Result<Link*> link = link_to(peer);
+    RONDO_TRY(link);
+    if (!(*link)->failed.ok()) return (*link)->failed;
+    (*link)->wanted = true;
+    FrameHeader frame;
+    frame.type = header.kind == MessageKind::kDescriptor ? FrameType::kDescriptor : FrameType::kPayload;
+    frame.sequence = header.sequence;
+    frame.segment = header.segment;
+    frame.hop = header.hop;
+    frame.weight = header.weight;
+    return (*link)->frames->send(frame, payload);
+  }
+
+  uint64_t sends_done(int peer) const override {
+    const bool known = peer >= 0 && static_cast<size_t>(peer) < links_.size();
+    return known ? links_[static_cast<size_t>(peer)].frames->frames_acked() : 0;
+  }
+
+  Result<std::optional<MessageHeader>> receive(int peer, std::span<std::byte> into) override {
+    Result<Link*> link = link_to(peer);
+    RONDO_TRY(link);
+    if (!(*link)->failed.ok()) return (*link)->failed;
+    (*link)->wanted = true;
+    Result<std::optional<FrameHeader>> frame = (*link)->frames->receive(into);
+    RONDO_TRY(frame);
+    if (!frame->has_value()) return std::optional<MessageHeader>();
+    const FrameHeader& got = **frame;
+    if (got.type != FrameType::kDescriptor && got.type != FrameType::kPayload) {
+      return Status(Code::kCorrupt, "a frame of type " + std::string(name(got.type)) + " on a data link",
+                    where(**link));
+    }
+    MessageHeader header;
+    header.kind = got.type == FrameType::kDescriptor ? MessageKind::kDescriptor : MessageKind::kPayload;
+    header.sequence = got.sequence;
+    header.segment = got.segment;
+    header.hop = got.hop;
+    header.weight = got.weight;
+    return std::optional(header);
+  }
+
+  Status expose(uint64_t, std::span<std::byte>) override { return unsupported(); }
+  Result<std::span<std::byte>> peer_region(int, uint64_t) override { return unsupported(); }
+  Status signal(int, uint64_t, double) override { return unsupported(); }
+  Result<Signal> signal_from(int) override { return unsupported(); }
+
+  Result<Progress> progress(TimePoint now) override {
+    const bool moved = move_links(now);
+    for (const Link& link : links_) {
+      if (!link.status().ok()) return link.status();
+    }
+    return moved ? Progress::kProgressed : Progress::kBlocked;
+  }
+
+  std::vector<WaitHandle> wait_handles() const override {
+    std::vector<WaitHandle> handles;
+    bool expects_a_caller = false;
+    for (const Link& link : links_) {
+      if (!link.wanted) continue;
+      if (link.dialing) handles.push_back(link.dialing->wait_handle());
+      if (link.frames->attached()) handles.push_back(link.frames->wait_handle());
+      expects_a_caller |= !dials(link) && !link.frames->attached();
+    }
+    if (expects_a_caller) {
+      const auto callers = options_.port->wait_handles();
+      handles.insert(handles.end(), callers.begin(), callers.end());
+    }
+    std::erase_if(handles, [](const WaitHandle& handle) { return handle.handle < 0; });
+    return handles;
+  }
+
+  void idle(Duration at_most) override { env_->idle(wait_handles(), at_most); }
+
+  Status goodbye(TimePoint now) override {
+    for (Link& link : links_) {
+      link.frames->forget();
+      if (!link.wanted || !link.status().ok()) continue;
+      if (!link.frames->attached() && link.frames->flushed()) {  // nobody waits for anything on it
+        link.dialing.reset();
+        link.wanted = false;
+        continue;
+      }
+      link.frames->send_goodbye();
+    }
+    (void)move_links(now);  // a peer that is gone cannot be told
+    for (const Link& link : links_) {
+      if (link.wanted && link.status().ok() && !link.frames->ended() && !link.frames->flushed())
+        return Status::pending();
+    }
+    return {};
+  }
+
+ private:
+  bool dials(const Link& link) const { return options_.rank < link.peer; }
+
+  Where where(const Link& link) const {
+    return {.rank = options_.job_ranks[static_cast<size_t>(options_.rank)], .peer = link.job_peer};
+  }
+
+  Result<Link*> link_to(int peer) {
+    if (peer >= 0 && static_cast<size_t>(peer) < links_.size() && peer != options_.rank) {
+      return &links_[static_cast<size_t>(peer)];
+    }
+    return Status(Code::kInvalidArgument, "there is no link from rank " + std::to_string(options_.rank) + " to rank " +
+                                              std::to_string(peer) + " in a group of " + std::to_string(links_.size()));
+  }
+
+  static Status unsupported() {
+    return {Code::kUnsupported, "tcp links carry messages only: they share no memory with the peer"};
+  }
+
+  bool move_links(TimePoint now) {
+    bool moved = false;
+    bool pumped = false;
+    int links_moved = 0;
+    for (size_t i = 0; i < links_.size() && links_moved < kLinksPerProgress; ++i) {
+      Link& link = links_[(first_ + i) % links_.size()];
+      if (!link.wanted || !link.status().ok()) continue;
+      if (!link.frames->attached()) {
+        if (!dials(link) && !std::exchange(pumped, true)) moved |= options_.port->pump(now) == Progress::kProgressed;
+        moved |= dials(link) ? dial(link, now) : claim(link);
+      }
+      const bool link_moved = link.failed.ok() && link.frames->advance(kBytesPerLink) == Progress::kProgressed;
+      links_moved += link_moved ? 1 : 0;
+      moved |= link_moved;
+    }
+    first_ = (first_ + 1) % links_.size();
+    return moved;
+  }
+
+  bool claim(Link& link) {
+    std::unique_ptr<Stream> stream = options_.port->claim(options_.group, link.job_peer);
+    if (!stream) return false;
+    link.frames->attach(std::move(stream));
+    return true;
+  }
+
+  bool dial(Link& link, TimePoint now) {
+    if (!link.dialing) {
+      if (link.next_dial && now < *link.next_dial) return false;
+      const Address& address = options_.addresses[static_cast<size_t>(link.peer)];
+      Result<std::unique_ptr<Stream>> stream = env_->dial(address);
+      if (!stream.ok()) {
+        link.failed = stream.status().at(where(link));
+        return true;
+      }
+      const TcpPortOptions& port = options_.port->options();
+      HandshakeOptions how;
+      how.side = HandshakeOptions::Side::kDialer;
+      how.mine.role = Role::kData;
+      how.mine.generation = port.generation;
+      how.mine.group = options_.group;
+      how.mine.from_rank = port.rank;
+      how.mine.to_rank = link.job_peer;
+      how.mine.job = port.job;
+      how.secret = port.secret;
+      how.peer_address = address;
+      how.limit = Duration::max();  // connected: the peer accepts when it comes to its own first message
+      link.dialing = std::make_unique<Handshake>(*env_, *std::move(stream), std::move(how));
+    }
+    const Progress progress = link.dialing->advance(now);
+    if (progress == Progress::kDone) link.frames->attach(link.dialing->take_stream());
+    if (progress == Progress::kFailed) dial_failed(link, link.dialing->status(), now);
+    if (progress == Progress::kDone || progress == Progress::kFailed) link.dialing.reset();
+    return progress != Progress::kBlocked;
+  }
+
+  /// Dials again after a pause, unless it is of no use.
+  void dial_failed(Link& link, const Status& status, TimePoint now) {
+    const bool refused = status.code() == Code::kUnauthenticated && ++link.refusals <= kRefusalsAllowed;
+    if (status.code() != Code::kPeerLost && status.code() != Code::kTimeout && !refused) {
+      link.failed = status;
+      return;
+    }
+    if (status.code() == Code::kTimeout) {
+      link.refused_since.reset();  // somebody was there
+    } else if (!link.refused_since) {
+      link.refused_since = now;
+    }
+    if (link.refused_since && now - *link.refused_since >= options_.connect_timeout) {
+      const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(options_.connect_timeout).count();
+      link.failed =
+          Status(Code::kPeerLost,
+                 "could not connect to rank " + std::to_string(link.job_peer) + " at " +
+                     options_.addresses[static_cast<size_t>(link.peer)].text + " for " + std::to_string(seconds) +
+                     " s: its process is gone or left already, see its log (last: " + status.message() + ")",
+                 where(link))
+              .at({.phase = "connecting"});
+      return;
+    }
+    link.next_dial = now + link.pause;
+    link.pause = std::min<Duration>(link.pause * 2, 200ms);
+  }
+
+  // Constant after construction.
+  const std::shared_ptr<Env> env_;
+  const TcpTransportOptions options_;
+
+  std::vector<Link> links_;  // by group rank; the own entry is never wanted
+  size_t first_ = 0;         // whose turn it is
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Transport>> make_tcp_transport(std::shared_ptr<Env> env, TcpTransportOptions options) {
+  const size_t ranks = options.job_ranks.size();
+  if (ranks == 0 || options.addresses.size() != ranks || options.rank < 0 ||
+      static_cast<size_t>(options.rank) >= ranks) {
+    return Status(Code::kInvalidArgument, "a tcp transport for rank " + std::to_string(options.rank) + " of " +
+                                              std::to_string(ranks) + " ranks and " +
+                                              std::to_string(options.addresses.size()) + " addresses");
+  }
+  if (!options.port) return Status(Code::kInvalidArgument, "a tcp transport needs the endpoint's port");
+  return std::unique_ptr<Transport>(std::make_unique<TcpTransport>(std::move(env), std::move(options)));
+}
+
+}  // namespace rondo::comm

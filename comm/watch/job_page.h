@@ -1,0 +1,87 @@
+/// One page of memory that all ranks of a job on this host share: who lives, who left, and why a group was aborted.
+///
+/// Layout is fixed (several processes map it); fields are atomics or robust mutexes. Fake ranks of one process share a
+/// page on the heap. Threading: any thread, any process.
+/// Why a robust mutex per rank: the kernel releases it at death before it tears the address space down, so a death is
+/// seen within milliseconds at any memory size, while end-of-file and pidfd wait for the teardown.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "rondo/comm/deadline.h"
+#include "rondo/comm/memory.h"
+#include "rondo/comm/status.h"
+
+namespace rondo::comm {
+
+/// Group id of aborts that concern the whole job.
+inline constexpr uint64_t kWholeJob = 0;
+
+/// Why waits end. `culprit` is the rank (of the job) that caused it, -1 if unknown.
+struct AbortReason {
+  uint64_t group = kWholeJob;
+  uint32_t generation = 0;
+  Code code = Code::kAborted;
+  int culprit = -1;
+  int reporter = -1;
+  std::string text;  // at most 900 bytes are kept
+};
+
+enum class Membership : uint32_t { kAbsent, kPresent, kLeft, kDead };
+
+class JobPage {
+ public:
+  /// Bytes for `rank_count` ranks.
+  static size_t byte_count(int rank_count);
+  /// Formats fresh zeroed memory. Exactly one rank does it, before anyone attaches.
+  static Result<std::unique_ptr<JobPage>> format(Region region, int rank_count);
+  /// Attaches to memory that another rank formatted; kCorrupt when magic, version or size are wrong.
+  static Result<std::unique_ptr<JobPage>> attach(Region region);
+  ~JobPage();
+
+  int rank_count() const;
+  const Region& region() const { return region_; }
+
+  // --- aborts. A version that only rises tells waiters cheaply whether anything happened.
+
+  /// Counts aborts; one atomic load. 0 = none ever.
+  uint64_t abort_version() const;
+  /// Records `reason` unless its group has one already; wakes sleepers. False when the group had one.
+  bool post_abort(const AbortReason& reason);
+  /// The reason of `group`, else of the whole job.
+  std::optional<AbortReason> abort_of(uint64_t group) const;
+  /// Sleeps until the version is no longer `seen`, at most `at_most`; may return early.
+  void sleep_until_abort(uint64_t seen, Duration at_most) const;
+
+  // --- members. Each is held by its own keeper thread.
+
+  /// Takes `rank`'s robust mutex for the calling thread and marks it present with its process id. kClosed when the rank
+  /// is marked dead, kInvalidArgument when another thread holds it.
+  Status enter(int rank, int pid);
+  /// Marks it left, in order, and releases the mutex. Same thread as enter().
+  void leave(int rank);
+  Membership membership(int rank) const;
+  int pid(int rank) const;
+  /// The last collective that `rank` has called, as one word: the group's low 32 bits, then the sequence's.
+  void set_reached(int rank, uint64_t word);
+  uint64_t reached(int rank) const;
+  void beat(int rank, uint64_t now_ns);
+  uint64_t last_beat_ns(int rank) const;
+
+  /// Waits for `rank`'s mutex until `slice` passed. kPresent: still alive (the slice passed). At once: kDead, its
+  /// holder died; kLeft, it left; kAbsent, it never entered. A death is marked for everyone by whoever sees it first.
+  Membership watch(int rank, Duration slice);
+
+ private:
+  struct Layout;
+  struct Member;
+  JobPage(Region region, Layout* layout) : region_(std::move(region)), layout_(layout) {}
+  Region region_;
+  Layout* layout_;
+};
+
+}  // namespace rondo::comm

@@ -1,0 +1,51 @@
+/// The one thread of an endpoint that watches while everyone else works: it holds its rank's robust mutex, waits on the
+/// next living rank's, listens to the agent, and posts aborts. It never touches payload.
+///
+/// Thread "rondo-keeper": touches the job page, the control descriptor, `log` and `on_abort`; nothing else.
+/// Lifetime: shares the page. The destructor leaves in order and joins, within one beat.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "comm/watch/job_page.h"
+#include "rondo/comm/log.h"
+
+namespace rondo::comm {
+
+inline constexpr Duration kBeatPeriod = std::chrono::milliseconds(20);
+
+struct KeeperOptions {
+  int rank = 0;
+  int world_size = 1;
+  std::vector<int> local_ranks;  // of this host, who are on the page; empty = all ranks of the job
+  uint32_t generation = 0;
+  int control_descriptor = -1;  // taken over; -1 = no agent
+  LogSink log;                  // may be empty
+  /// After every abort that appears on the page, whoever posted it; to wake sleepers of this process. May be empty.
+  std::function<void()> on_abort;
+};
+
+class Keeper {
+ public:
+  /// Enters the page as `options.rank` and starts to watch. Errors are those of JobPage::enter, and kResource.
+  static Result<std::unique_ptr<Keeper>> start(std::shared_ptr<JobPage> page, KeeperOptions options);
+  ~Keeper();
+  Keeper(const Keeper&) = delete;
+  Keeper& operator=(const Keeper&) = delete;
+
+  /// Leaves the page in order and joins; at most one beat, so `deadline` never binds. Idempotent.
+  Status close(Deadline deadline);
+
+ private:
+  class Watch;
+  explicit Keeper(std::shared_ptr<std::atomic<bool>> stop) : stop_(std::move(stop)) {}
+
+  const std::shared_ptr<std::atomic<bool>> stop_;  // shared with the thread
+  std::thread thread_;
+};
+
+}  // namespace rondo::comm

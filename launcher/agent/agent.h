@@ -1,0 +1,36 @@
+/// The agent: starts the ranks of a job on this machine, passes on what they write, and decides how the run ended.
+///
+/// Threading: everything on the calling thread, which must be the process's main thread (see spawn.h); beside it only
+/// the store's thread (rondo/comm/store.h), which writes refused connections into the event
+/// log and shares nothing else.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "launcher/agent/run_folder.h"
+
+namespace rondo::launcher {
+
+struct JobRequest {
+  std::string program;                 // resolved path
+  std::vector<std::string> arguments;  // argv, the program's name first
+  int ranks = 1;
+  std::chrono::milliseconds grace{10'000};
+  RunFolderOptions folder;
+  /// How stdout of rank 0 looks; every other stream carries "[rank 1] " when there are several ranks.
+  enum class RankZero { kPrefixed, kBare } rank_zero = RankZero::kPrefixed;
+  /// Called once, before the ranks start.
+  struct Facts {
+    int ranks, threads;
+    std::string run_folder;
+  };
+  std::function<void(const Facts&)> announce;
+};
+
+/// Runs the job to its end. The result is the exit code of `rondo`; an error means that no rank was started.
+comm::Result<int> run_job(JobRequest request);
+
+}  // namespace rondo::launcher

@@ -1,0 +1,26 @@
+/// events.jsonl: what happened to the run, one JSON object a line, each with wall time and the monotonic clock.
+/// Threading: write() from any thread; an event is one append, so events never mix.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "launcher/base/descriptor.h"
+
+namespace rondo::launcher {
+
+class EventLog {
+ public:
+  /// Appends to `path`, which is made.
+  comm::Status open(const std::string& path);
+  /// Writes at once: the file is complete up to the moment at which the launcher dies.
+  void write(const char* kind, const nlohmann::json& fields);
+
+ private:
+  Descriptor file_;
+};
+
+/// "2025-01-31T12:00:00Z", of now.
+std::string utc_now();
+
+}  // namespace rondo::launcher

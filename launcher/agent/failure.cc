@@ -1,0 +1,67 @@
+#include "launcher/agent/failure.h"
+
+#include <signal.h>
+
+#include <algorithm>
+
+#include "launcher/base/exit_codes.h"
+#include "launcher/base/text.h"
+
+namespace rondo::launcher {
+namespace {
+
+/// Strongest first.
+enum class Class { kCrashed, kReported, kBare, kVictim };
+
+bool shows_crash(int signal) {
+  for (const int known : {SIGKILL, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGSYS, SIGXCPU, SIGXFSZ, SIGTRAP}) {
+    if (signal == known) return true;
+  }
+  return false;
+}
+
+Class class_of(const RankEvidence& evidence, int rank) {
+  const bool blames_other = evidence.report && evidence.report->culprit >= 0 && evidence.report->culprit != rank;
+  if (blames_other) return Class::kVictim;
+  if (shows_crash(evidence.ending->signal)) return Class::kCrashed;
+  return evidence.report ? Class::kReported : Class::kBare;
+}
+
+bool failed(const RankEvidence& evidence) {
+  return evidence.ending && !evidence.ending->good() && !evidence.stopped_by_launcher;
+}
+
+}  // namespace
+
+int Ending::code() const { return signal != 0 ? kExitSignalBase + signal : exit_code; }
+
+std::string Ending::describe() const {
+  return signal != 0 ? "killed by signal " + signal_text(signal) : "exited with code " + std::to_string(exit_code);
+}
+
+Judgement judge(std::span<const RankEvidence> ranks, comm::TimePoint now) {
+  struct Candidate {
+    Class strength;
+    comm::TimePoint at;
+    int rank;
+  };
+  std::optional<Candidate> best;
+  std::optional<comm::TimePoint> first;
+  bool all_ended = true;
+  for (size_t i = 0; i < ranks.size(); ++i) {
+    const int rank = static_cast<int>(i);
+    all_ended = all_ended && ranks[i].ending;
+    if (!failed(ranks[i])) continue;
+    const Candidate candidate{class_of(ranks[i], rank), ranks[i].ending->at, rank};
+    first = first ? std::min(*first, candidate.at) : candidate.at;
+    const bool better = !best || candidate.strength < best->strength ||
+                        (candidate.strength == best->strength && candidate.at < best->at);
+    if (better) best = candidate;
+  }
+  if (!best) return {};
+  if (best->strength == Class::kCrashed || all_ended || now >= *first + kCollectFor)
+    return {.culprit = best->rank, .until = {}};
+  return {.culprit = {}, .until = *first + kCollectFor};
+}
+
+}  // namespace rondo::launcher

@@ -1,0 +1,57 @@
+/// Who failed first, and who only fell with it. A pure function of what is known about each rank.
+///
+/// A victim is often reaped before the culprit: the kernel needs up to a second to take a large killed process apart,
+/// while its neighbours see the broken link at once. So evidence is collected for a moment before anyone is named:
+///   1. killed by a signal that shows a crash or a kill (KILL, SEGV, BUS, ...), which the launcher did not send: at
+///   once;
+///   2. a failure report of its own that blames nobody else;
+///   3. a bad exit without a report, or abort();
+///   4. a report that blames another rank: a victim. It decides only if nothing better comes.
+/// Within one class the first decides.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "rondo/comm/deadline.h"
+
+namespace rondo::launcher {
+
+/// How a process ended.
+struct Ending {
+  int exit_code = 0;
+  int signal = 0;  // 0: by exit
+  comm::TimePoint at;
+  bool good() const { return signal == 0 && exit_code == 0; }
+  /// What a shell calls it: the exit code, or 128 + signal.
+  int code() const;
+  /// "killed by signal 9 (SIGKILL)", "exited with code 37".
+  std::string describe() const;
+};
+
+/// What a worker said about its own failure.
+struct FailureReport {
+  int culprit = -1;
+  std::string code, text;
+};
+
+struct RankEvidence {
+  std::optional<Ending> ending;
+  std::optional<FailureReport> report;
+  bool stopped_by_launcher = false;  // it got a signal from us before it ended
+};
+
+inline constexpr std::chrono::milliseconds kCollectFor{1000};  // after the first bad end
+
+struct Judgement {
+  std::optional<int> culprit;            // decided
+  std::optional<comm::TimePoint> until;  // not decided yet: ask again then at the latest
+};
+
+/// `ranks` by rank. Neither member is set while nobody failed.
+Judgement judge(std::span<const RankEvidence> ranks, comm::TimePoint now);
+
+}  // namespace rondo::launcher

@@ -1,0 +1,36 @@
+/// Where the ranks of one job meet: its secret, its id, the store that the agent serves, and a port for programs that
+/// meet by torchrun's rules instead.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "launcher/base/descriptor.h"
+#include "rondo/comm/secret.h"
+#include "rondo/comm/store.h"
+
+namespace rondo::launcher {
+
+class MeetingPoint {
+ public:
+  /// Starts the store's thread: the signal mask must be set before. `on_refused` is called from that thread.
+  static comm::Result<MeetingPoint> open(std::function<void(const comm::Status&)> on_refused);
+
+  std::string job() const { return job_.hex(); }
+  std::string store_address() const { return server_->address().text; }
+  /// Held, without listening, so that nobody is given it while the ranks start; rank 0 may listen on it.
+  int master_port() const { return master_port_; }
+  /// 32 raw bytes; for the pipe to a worker and nothing else.
+  std::string secret_bytes() const;
+  void close() { server_->close(); }
+
+ private:
+  comm::Secret secret_;
+  comm::JobId job_;
+  std::unique_ptr<comm::StoreServer> server_;
+  Descriptor port_holder_;
+  int master_port_ = 0;
+};
+
+}  // namespace rondo::launcher

@@ -1,0 +1,42 @@
+/// A run's folder: runs/<name>-<date>-<pid>/, its files that the launcher writes, and the link runs/latest.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "launcher/base/descriptor.h"
+
+namespace rondo::launcher {
+
+struct RunFolderOptions {
+  std::string name;                  // recipe or program
+  std::string directory;             // --run-dir; empty: runs/<name>-<date>-<pid>
+  std::string log_directory;         // --log-dir; empty: logs/ in the folder
+  std::vector<std::string> command;  // command.txt
+  std::string config_toml;           // config.toml
+  std::string version_json;          // version.json
+};
+
+class RunFolder {
+ public:
+  /// Makes the folder and its first files. kInvalidArgument when it holds a run already.
+  static comm::Result<RunFolder> create(const RunFolderOptions& options);
+
+  /// Absolute.
+  const std::string& path() const { return path_; }
+  /// As the user would type it from here: relative when it lies below the working directory.
+  std::string shown_path() const;
+  std::string file(const std::string& name) const { return path_ + "/" + name; }
+  /// Opens logs/rank-0001.out (or .err).
+  comm::Result<Descriptor> open_log(int rank, const std::string& ending) const;
+  std::string log_path(int rank, const std::string& ending) const;
+
+ private:
+  std::string path_, logs_;
+};
+
+/// The part of a program's path that names a run: "train_gpt" of "./bin/train_gpt"; letters that are awkward in a file
+/// name become '_'.
+std::string run_name(const std::string& program);
+
+}  // namespace rondo::launcher

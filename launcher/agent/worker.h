@@ -1,0 +1,77 @@
+/// One rank as the agent sees it: its process, its output, its two connections, and what is known about its end.
+/// Main thread only.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <string>
+
+#include "launcher/agent/channels.h"
+#include "launcher/agent/console.h"
+#include "launcher/agent/failure.h"
+#include "launcher/agent/lines.h"
+#include "launcher/agent/spawn.h"
+
+namespace rondo::launcher {
+
+/// One of a worker's output streams: everything goes raw into its log, line by line to the console.
+class OutputStream {
+ public:
+  OutputStream(Descriptor pipe, Descriptor log, std::string prefix, Channel channel)
+      : pipe_(std::move(pipe)), log_(std::move(log)), prefix_(std::move(prefix)), channel_(channel) {}
+
+  int handle() const { return pipe_.get(); }
+  bool open() const { return pipe_.open(); }
+  /// Reads what is there, at most 64 KiB. False when the stream ended.
+  bool read(comm::TimePoint now, Console& console);
+  std::optional<comm::TimePoint> stale_at() const { return lines_.stale_at(); }
+  void flush_stale(comm::TimePoint now, Console& console);
+  /// Shows what is left and closes.
+  void finish(Console& console);
+  /// Writes a line into the log only.
+  void log_line(const std::string& line);
+  /// The last 20 lines, printable.
+  const std::deque<std::string>& last_lines() const { return last_lines_; }
+
+ private:
+  void show(std::string_view line, Console& console);
+
+  Descriptor pipe_, log_;
+  std::string prefix_;
+  Channel channel_;
+  LineAssembler lines_;
+  std::deque<std::string> last_lines_;
+};
+
+struct Worker {
+  int rank = 0;
+  pid_t pid = -1;
+  Descriptor process;  // pidfd
+  OutputStream output, errors;
+  Descriptor messages;
+  MessageReader message_reader;
+  ControlLink control;
+  RankEvidence evidence;
+  bool speaks_rondo = false;  // sent a beat or a message: it will end by itself after a verdict
+
+  bool alive() const { return !evidence.ending; }
+};
+
+struct WorkerRequest {
+  int rank = 0;
+  SpawnRequest spawn;  // descriptors are filled in by start_worker()
+  std::string secret_bytes;
+  Descriptor output_log, error_log;
+  std::string output_prefix, error_prefix;
+};
+
+/// Makes the pipes and starts the process.
+comm::Result<Worker> start_worker(WorkerRequest request);
+
+/// How the worker ended, if it did. Kills what is left of its process group before its process id can be used again.
+std::optional<Ending> collect_ending(const Worker& worker, comm::TimePoint now);
+
+/// Sends `signal` to the worker's process group.
+void signal_group(const Worker& worker, int signal);
+
+}  // namespace rondo::launcher

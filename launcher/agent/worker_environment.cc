@@ -1,0 +1,55 @@
+#include "launcher/agent/worker_environment.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+
+namespace rondo::launcher {
+
+std::vector<std::string> worker_environment(const std::vector<std::string>& inherited, const WorkerPlace& place) {
+  std::map<std::string, std::string> variables;
+  for (const std::string& entry : inherited) {
+    const size_t equals = entry.find('=');
+    if (equals != std::string::npos) variables[entry.substr(0, equals)] = entry.substr(equals + 1);
+  }
+  const std::string rank = std::to_string(place.rank), world_size = std::to_string(place.world_size);
+  const std::map<std::string, std::string> ours{
+      {"RANK", rank},
+      {"LOCAL_RANK", rank},
+      {"WORLD_SIZE", world_size},
+      {"LOCAL_WORLD_SIZE", world_size},
+      {"GROUP_RANK", "0"},
+      {"GROUP_WORLD_SIZE", "1"},
+      {"ROLE_RANK", rank},
+      {"ROLE_WORLD_SIZE", world_size},
+      {"ROLE_NAME", "default"},
+      {"MASTER_ADDR", "127.0.0.1"},
+      {"MASTER_PORT", std::to_string(place.master_port)},
+      {"TORCHELASTIC_RUN_ID", place.job},
+      {"TORCHELASTIC_RESTART_COUNT", "0"},
+      {"TORCHELASTIC_MAX_RESTARTS", "0"},
+      {"RONDO_STORE", place.store},
+      {"RONDO_JOB", place.job},
+      {"RONDO_GENERATION", "0"},
+      {"RONDO_RUN_DIR", place.run_directory},
+      {"RONDO_SECRET_FD", std::to_string(kSecretDescriptor)},
+      {"RONDO_CONTROL_FD", std::to_string(kControlDescriptor)},
+      {"RONDO_MESSAGES_FD", std::to_string(kMessagesDescriptor)},
+  };
+  for (const auto& [name, value] : ours) variables[name] = value;
+  variables.erase("TORCHELASTIC_USE_AGENT_STORE");  // of an outer torchrun: its store is not ours
+  variables.emplace("OMP_NUM_THREADS", std::to_string(place.threads));
+
+  std::vector<std::string> entries;
+  for (const auto& [name, value] : variables) entries.push_back(name + "=" + value);
+  return entries;
+}
+
+std::vector<std::string> own_environment() {
+  std::vector<std::string> entries;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) entries.emplace_back(*entry);
+  return entries;
+}
+
+}  // namespace rondo::launcher

@@ -1,0 +1,21 @@
+/// The exit codes of `rondo`: one list for code and help.
+#pragma once
+
+#include <string>
+
+#include "rondo/comm/status.h"
+
+namespace rondo::launcher {
+
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitUsage = 2;      // the command line or the configuration is wrong; nothing was started
+inline constexpr int kExitPreflight = 3;  // this machine lacks something; nothing was started
+inline constexpr int kExitSignalBase = 128;
+
+/// The table that `--help` ends with.
+std::string exit_code_table();
+
+/// The code of a run that `status` kept from starting: kExitUsage for the user's mistakes, else kExitPreflight.
+int exit_code_of(const comm::Status& status);
+
+}  // namespace rondo::launcher

@@ -1,0 +1,64 @@
+#include "launcher/cli/cli.h"
+
+#include <array>
+#include <cstdio>
+
+#include "launcher/base/exit_codes.h"
+#include "launcher/cli/nearest_name.h"
+#include "launcher/cli/verbs.h"
+
+namespace rondo::launcher {
+namespace {
+
+struct Verb {
+  const char* name;
+  const char* purpose;
+  int (*run)(const std::vector<std::string>&);
+};
+constexpr std::array kVerbs{
+    Verb{"run", "start a program once per rank on this machine", run_command},
+    Verb{"train", "train a shipped recipe on real data", train_command},
+    Verb{"version", "what this build is (--json for programs)", version_command},
+};
+
+void print_help(std::FILE* out) {
+  std::fputs("rondo: data-parallel training for LibTorch programs\n\nusage: rondo VERB ...\n\n", out);
+  for (const Verb& verb : kVerbs) std::fprintf(out, "  %-9s %s\n", verb.name, verb.purpose);
+  std::fputs(
+      "\n`rondo VERB --help` has the flags of a verb.\n\n"
+      "examples:\n"
+      "  rondo train fmnist-cnn                       two ranks, three epochs, about 91 % test accuracy\n"
+      "  rondo train fmnist-cnn epochs=1 batch=128    settings are written key=value\n"
+      "  rondo run --nproc-per-node 4 ./mine --lr 0.1 four ranks of an own program\n\n",
+      out);
+  std::fputs(exit_code_table().c_str(), out);
+}
+
+}  // namespace
+
+int run_cli(const std::vector<std::string>& arguments) {
+  if (arguments.size() < 2) {
+    print_help(stderr);
+    return kExitUsage;
+  }
+  const std::string& word = arguments[1];
+  const std::vector<std::string> rest(arguments.begin() + 2, arguments.end());
+  if (word == "--help" || word == "-h" || word == "help") {
+    print_help(stdout);
+    return kExitOk;
+  }
+  if (word == "--version") return version_command(rest);
+
+  std::vector<std::string> names;
+  for (const Verb& verb : kVerbs) {
+    if (word == verb.name) return verb.run(rest);
+    names.emplace_back(verb.name);
+  }
+  names.emplace_back("--help");
+  names.emplace_back("--version");
+  std::fprintf(stderr, "rondo: unknown %s '%s'%s; `rondo --help` lists them\n", word.starts_with('-') ? "flag" : "verb",
+               word.c_str(), suggestion(word, names).c_str());
+  return kExitUsage;
+}
+
+}  // namespace rondo::launcher

@@ -1,0 +1,56 @@
+/// Flags that several verbs share, and parsing with CLI11 that names the nearest flag.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "rondo/comm/status.h"
+
+namespace CLI {
+class App;
+}
+
+namespace rondo::launcher {
+
+/// Flags of every verb that starts ranks.
+struct JobFlags {
+  std::string ranks;    // --nproc-per-node: a number, or auto
+  std::string run_dir;  // --run-dir; empty: runs/<name>-<date>-<pid>
+  std::string log_dir;  // --log-dir; empty: logs/ in the run folder
+  double grace_seconds = 10;
+};
+void add_job_flags(CLI::App& app, JobFlags& flags);
+
+/// Makes `--help` begin with `usage`, e.g. "rondo run [flags] PROGRAM ARGS...".
+void set_usage(CLI::App& app, const std::string& usage);
+
+/// --nproc-per-node as a number between 1 and 4096.
+comm::Result<int> parse_ranks(const std::string& text);
+/// --grace between 0 and a day.
+comm::Result<std::chrono::milliseconds> parse_grace(double seconds);
+
+/// Splits `arguments` where the flags known to `app` end: at the first word that is none, or behind "--".
+/// torchrun's spelling with underscores is accepted: flags come back with dashes. An unknown flag is an error with the
+/// nearest one.
+struct SplitArguments {
+  std::vector<std::string> flags;
+  std::vector<std::string> rest;
+};
+comm::Result<SplitArguments> split_at_program(const CLI::App& app, const std::vector<std::string>& arguments);
+
+/// How parsing ended: go on, or leave with this code (help was printed, or a mistake named).
+struct Parsed {
+  bool go_on = true;
+  int exit_code = 0;
+};
+/// Parses `arguments`. Mistakes are printed to stderr as "rondo VERB: ...".
+Parsed parse(CLI::App& app, std::vector<std::string> arguments);
+
+/// Prints "rondo VERB: message" and how to get help; returns kExitUsage.
+int usage_error(const CLI::App& app, const std::string& message);
+
+/// The flag's error for a word that starts with a dash and is unknown.
+std::string unknown_flag(const CLI::App& app, const std::string& word);
+
+}  // namespace rondo::launcher

@@ -1,0 +1,162 @@
+#include <unistd.h>
+
+#include <toml++/toml.h>
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+
+#include "launcher/agent/agent.h"
+#include "launcher/agent/ask.h"
+#include "launcher/agent/programs.h"
+#include "launcher/base/exit_codes.h"
+#include "launcher/base/text.h"
+#include "launcher/base/version.h"
+#include "launcher/cli/options.h"
+#include "launcher/cli/verbs.h"
+
+namespace rondo::launcher {
+namespace {
+
+std::string footer() {
+  return "Without a recipe it lists them. Settings are written key=value; a wrong key is named with the nearest "
+         "one.\n\n"
+         "examples:\n"
+         "  rondo train fmnist-cnn\n"
+         "  rondo train fmnist-cnn --nproc-per-node 4 epochs=1 batch=32\n"
+         "  rondo train --resume latest\n"
+         "  rondo train --eval-only --resume latest\n\n" +
+         exit_code_table();
+}
+
+struct TrainFlags {
+  JobFlags job{.ranks = "2", .run_dir = {}, .log_dir = {}, .grace_seconds = 10};
+  std::string recipe, resume;
+  bool eval_only = false, list = false, json = false;
+  std::vector<std::string> settings;
+};
+
+void add_train_flags(CLI::App& app, TrainFlags& flags) {
+  add_job_flags(app, flags.job);
+  app.add_option("--resume", flags.resume, "go on from the newest checkpoint of a run: its folder, or latest")
+      ->type_name("RUN");
+  app.add_flag("--eval-only", flags.eval_only, "measure the test accuracy, train nothing");
+  app.add_flag("--list", flags.list, "the recipes there are");
+  app.add_flag("--json", flags.json, "results as JSON on stdout");
+  app.add_option("words", flags.settings, "RECIPE and key=value ...");
+}
+
+/// The first word without '=' is the recipe.
+comm::Status take_recipe(TrainFlags& flags) {
+  std::vector<std::string> settings;
+  for (const std::string& word : flags.settings) {
+    if (word.find('=') != std::string::npos) {
+      settings.push_back(word);
+    } else if (flags.recipe.empty()) {
+      flags.recipe = word;
+    } else {
+      return {comm::Code::kInvalidArgument,
+              "'" + word + "' is no setting: settings are written key=value (recipe: '" + flags.recipe + "')"};
+    }
+  }
+  flags.settings = std::move(settings);
+  return {};
+}
+
+/// What follows the program's name, for planning and for training alike.
+std::vector<std::string> trainer_arguments(const TrainFlags& flags) {
+  std::vector<std::string> words;
+  if (!flags.recipe.empty()) words.push_back(flags.recipe);
+  if (!flags.resume.empty()) words.insert(words.end(), {"--resume", flags.resume});
+  if (flags.eval_only) words.emplace_back("--eval-only");
+  if (flags.json) words.emplace_back("--json");
+  words.insert(words.end(), flags.settings.begin(), flags.settings.end());
+  return words;
+}
+
+/// RONDO_TRAIN names another trainer program: builds of one's own, and tests.
+comm::Result<std::string> find_trainer() {
+  if (const char* named = std::getenv("RONDO_TRAIN"); named != nullptr && *named != '\0') return find_program(named);
+  return find_part("rondo-train");
+}
+
+/// Becomes `rondo-train --list`.
+int list_recipes(const std::string& trainer, const TrainFlags& flags) {
+  const char* json = flags.json ? "--json" : nullptr;
+  ::execl(trainer.c_str(), trainer.c_str(), "--list", json, static_cast<char*>(nullptr));
+  std::perror(trainer.c_str());
+  return kExitPreflight;
+}
+
+/// What the trainer's plan settles. The checkpoint above all: once this run's folder is made, `latest` means that one.
+void adopt_plan(const std::string& toml_text, TrainFlags& flags) {
+  const toml::table plan = toml::parse(toml_text);
+  const std::string name = plan["recipe"].value_or(flags.recipe);
+  flags.recipe = name.substr(name.rfind('.') + 1);
+  flags.resume = plan["resume"]["checkpoint"].value_or(flags.resume);
+}
+
+int refuse(const comm::Status& status) {
+  std::fprintf(stderr, "rondo train: %s\n", status.message().c_str());
+  return exit_code_of(status);
+}
+
+}  // namespace
+
+int train_command(const std::vector<std::string>& arguments) {
+  CLI::App app("Trains a shipped recipe, one process per rank.", "rondo train");
+  app.allow_extras();
+  set_usage(app, "rondo train [RECIPE] [flags] [key=value ...]");
+  app.footer(footer());
+  TrainFlags flags;
+  add_train_flags(app, flags);
+  if (const Parsed parsed = parse(app, arguments); !parsed.go_on) return parsed.exit_code;
+  if (const auto taken = take_recipe(flags); !taken.ok()) return usage_error(app, taken.message());
+  const auto ranks = parse_ranks(flags.job.ranks);
+  if (!ranks.ok()) return usage_error(app, ranks.status().message());
+  const auto grace = parse_grace(flags.job.grace_seconds);
+  if (!grace.ok()) return usage_error(app, grace.status().message());
+  if (flags.recipe.empty() && flags.resume.empty() && !flags.settings.empty())
+    return usage_error(app, "which recipe? It comes before the settings");
+  const auto trainer = find_trainer();
+  if (!trainer.ok()) return refuse(trainer.status());
+  if (flags.list || (flags.recipe.empty() && flags.resume.empty())) return list_recipes(*trainer, flags);
+
+  std::vector<std::string> question = trainer_arguments(flags);
+  question.insert(question.begin(), {*trainer, "--plan"});
+  const auto plan = ask(question);
+  if (!plan.ok()) return refuse(plan.status());
+  if (plan->exit_code != kExitOk) return plan->exit_code;  // it said why
+  try {
+    adopt_plan(plan->output, flags);
+  } catch (const toml::parse_error& error) {
+    return refuse({comm::Code::kCorrupt,
+                   *trainer + " --plan answered something that is not TOML: " + std::string(error.description())});
+  }
+
+  const std::vector<std::string> words = trainer_arguments(flags);
+  JobRequest job;
+  job.program = *trainer;
+  job.arguments = {*trainer};
+  job.arguments.insert(job.arguments.end(), words.begin(), words.end());
+  job.ranks = *ranks;
+  job.grace = *grace;
+  job.rank_zero = JobRequest::RankZero::kBare;
+  job.announce = [&flags](const JobRequest::Facts& facts) {
+    std::fprintf(flags.json ? stderr : stdout, "%s: %s x %s, transport %s, run folder %s\n", flags.recipe.c_str(),
+                 counted(static_cast<size_t>(facts.ranks), "rank").c_str(),
+                 counted(static_cast<size_t>(facts.threads), "thread").c_str(), "tcp", facts.run_folder.c_str());
+    std::fflush(stdout);
+  };
+  std::vector<std::string> command{"rondo", "train"};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  job.folder = {.name = run_name(flags.recipe),
+                .directory = flags.job.run_dir,
+                .log_directory = flags.job.log_dir,
+                .command = std::move(command),
+                .config_toml = plan->output,
+                .version_json = version_json()};
+  const auto code = run_job(std::move(job));
+  return code.ok() ? *code : refuse(code.status());
+}
+
+}  // namespace rondo::launcher

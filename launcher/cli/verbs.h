@@ -1,0 +1,16 @@
+/// The verbs of `rondo`. Each takes the arguments after its name and returns the exit code.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace rondo::launcher {
+
+/// `rondo run`: starts any program once per rank.
+int run_command(const std::vector<std::string>& arguments);
+/// `rondo train`: starts a shipped recipe once per rank.
+int train_command(const std::vector<std::string>& arguments);
+/// `rondo version`.
+int version_command(const std::vector<std::string>& arguments);
+
+}  // namespace rondo::launcher

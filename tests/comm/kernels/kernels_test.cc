@@ -1,0 +1,186 @@
+#include "comm/kernels/kernels.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <type_traits>
+#include <vector>
+
+namespace rondo::comm {
+namespace {
+
+template <typename T>
+constexpr DType kDType = std::is_same_v<T, float>     ? DType::kFloat32
+                         : std::is_same_v<T, double>  ? DType::kFloat64
+                         : std::is_same_v<T, int64_t> ? DType::kInt64
+                                                      : DType::kUInt8;
+
+template <typename T>
+std::byte* bytes(std::vector<T>& values) {
+  return reinterpret_cast<std::byte*>(values.data());
+}
+
+// Small enough that every sum is exact in uint8; which operand is the larger one changes from index to index.
+template <typename T>
+constexpr T left(int64_t i) {
+  return static_cast<T>(i * 7 % 120);
+}
+template <typename T>
+constexpr T right(int64_t i) {
+  return static_cast<T>(120 - i * 11 % 113);
+}
+template <typename T>
+std::vector<T> lefts(int64_t count) {
+  std::vector<T> values;
+  for (int64_t i = 0; i < count; ++i) values.push_back(left<T>(i));
+  return values;
+}
+template <typename T>
+std::vector<T> rights(int64_t count) {
+  std::vector<T> values;
+  for (int64_t i = 0; i < count; ++i) values.push_back(right<T>(i));
+  return values;
+}
+
+template <typename T>
+T expected(ReduceOp op, int64_t i) {
+  const T a = left<T>(i);
+  const T b = right<T>(i);
+  switch (op) {
+    case ReduceOp::kMin:
+      return a < b ? a : b;
+    case ReduceOp::kMax:
+      return a < b ? b : a;
+    case ReduceOp::kBitOr:
+      if constexpr (std::is_integral_v<T>) return static_cast<T>(a | b);
+      return T{};
+    default:
+      return static_cast<T>(a + b);
+  }
+}
+
+template <typename T>
+class Kernels : public testing::Test {};
+using Built = testing::Types<float, double, int64_t, uint8_t>;
+TYPED_TEST_SUITE(Kernels, Built);
+
+constexpr ReduceOp kAllOps[] = {ReduceOp::kSum,     ReduceOp::kWeightedMean, ReduceOp::kMin,  ReduceOp::kMax,
+                                ReduceOp::kProduct, ReduceOp::kBitAnd,       ReduceOp::kBitOr};
+
+TYPED_TEST(Kernels, MatchTheClosedFormApartAndOverEitherOperand) {
+  using T = TypeParam;
+  for (const ReduceOp op : kAllOps) {
+    if (!supports(kDType<T>, op)) continue;
+    for (const int64_t count : {0, 1, 2, 7, 16, 97, 1001}) {
+      auto a = lefts<T>(count);
+      auto b = rights<T>(count);
+      std::vector<T> apart(static_cast<size_t>(count) + 1, T{99});
+      auto over_a = a;
+      auto over_b = b;
+      ASSERT_TRUE(reduce(kDType<T>, op, bytes(a), bytes(b), bytes(apart), count).ok());
+      ASSERT_TRUE(reduce(kDType<T>, op, bytes(over_a), bytes(b), bytes(over_a), count).ok());
+      ASSERT_TRUE(reduce(kDType<T>, op, bytes(a), bytes(over_b), bytes(over_b), count).ok());
+      EXPECT_EQ(apart.back(), T{99}) << "wrote past the end";
+      for (int64_t i = 0; i < count; ++i) {
+        const auto at = static_cast<size_t>(i);
+        ASSERT_EQ(apart[at], expected<T>(op, i)) << name(op) << " at " << i;
+        ASSERT_EQ(over_a[at], expected<T>(op, i)) << name(op) << " over a at " << i;
+        ASSERT_EQ(over_b[at], expected<T>(op, i)) << name(op) << " over b at " << i;
+      }
+    }
+  }
+}
+
+TYPED_TEST(Kernels, FoldAnOperandWithItself) {
+  auto a = lefts<TypeParam>(9);
+  ASSERT_TRUE(reduce(kDType<TypeParam>, ReduceOp::kSum, bytes(a), bytes(a), bytes(a), 9).ok());
+  for (int64_t i = 0; i < 9; ++i) EXPECT_EQ(a[static_cast<size_t>(i)], static_cast<TypeParam>(2 * left<TypeParam>(i)));
+}
+
+TEST(KernelTable, HasExactlyTheDocumentedPairs) {
+  const DType types[] = {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBFloat16,
+                         DType::kInt32,   DType::kInt64,   DType::kUInt8};
+  for (const DType type : types) {
+    const bool real = type == DType::kFloat32 || type == DType::kFloat64;
+    const bool whole = type == DType::kInt64 || type == DType::kUInt8;
+    for (const ReduceOp op : kAllOps) {
+      const bool orders = op == ReduceOp::kSum || op == ReduceOp::kMin || op == ReduceOp::kMax;
+      const bool built =
+          (orders && (real || whole)) || (op == ReduceOp::kWeightedMean && real) || (op == ReduceOp::kBitOr && whole);
+      EXPECT_EQ(supports(type, op), built) << name(type) << " " << name(op);
+      alignas(8) std::byte a[8] = {};
+      const Status status = reduce(type, op, a, a, a, 1);
+      EXPECT_EQ(status.code(), built ? Code::kOk : Code::kUnsupported);
+      if (!built) {
+        EXPECT_NE(status.message().find(name(type)), std::string::npos) << status.message();
+        EXPECT_NE(status.message().find(name(op)), std::string::npos) << status.message();
+      }
+    }
+  }
+}
+
+template <typename T>
+class FloatKernels : public testing::Test {};
+using Floats = testing::Types<float, double>;
+TYPED_TEST_SUITE(FloatKernels, Floats);
+
+TYPED_TEST(FloatKernels, PassNaNThroughMinAndMaxFromEitherSide) {
+  using T = TypeParam;
+  const T nan = std::numeric_limits<T>::quiet_NaN();
+  const T huge = std::numeric_limits<T>::infinity();
+  for (const ReduceOp op : {ReduceOp::kMin, ReduceOp::kMax, ReduceOp::kSum}) {
+    std::vector<T> a{nan, 1, nan, huge, nan};
+    std::vector<T> b{1, nan, nan, nan, -huge};
+    ASSERT_TRUE(reduce(kDType<T>, op, bytes(a), bytes(b), bytes(a), 5).ok());
+    for (const T value : a) EXPECT_TRUE(std::isnan(value)) << name(op);
+  }
+}
+
+TYPED_TEST(FloatKernels, KeepTheLeftOfTwoZeros) {
+  using T = TypeParam;
+  for (const ReduceOp op : {ReduceOp::kMin, ReduceOp::kMax}) {
+    std::vector<T> a{T{-0.0}, T{0.0}};
+    std::vector<T> b{T{0.0}, T{-0.0}};
+    ASSERT_TRUE(reduce(kDType<T>, op, bytes(a), bytes(b), bytes(b), 2).ok());
+    EXPECT_TRUE(std::signbit(b[0])) << name(op);
+    EXPECT_FALSE(std::signbit(b[1])) << name(op);
+  }
+}
+
+TYPED_TEST(FloatKernels, DivideOnceInTheirOwnPrecision) {
+  using T = TypeParam;
+  std::vector<T> values;
+  for (int i = 0; i < 101; ++i) values.push_back(static_cast<T>(i - 50));
+  ASSERT_TRUE(divide(kDType<T>, bytes(values), 101, 3.0).ok());
+  for (int i = 0; i < 101; ++i) EXPECT_EQ(values[static_cast<size_t>(i)], static_cast<T>(i - 50) / T{3}) << i;
+}
+
+TYPED_TEST(FloatKernels, DividedByZeroGiveZerosEvenFromNaN) {
+  using T = TypeParam;
+  std::vector<T> values{1, -2, std::numeric_limits<T>::quiet_NaN(), std::numeric_limits<T>::infinity()};
+  ASSERT_TRUE(divide(kDType<T>, bytes(values), 4, 0.0).ok());
+  for (const T value : values) EXPECT_EQ(value, T{0});
+}
+
+TEST(IntegerKernels, WrapWhenTheyOverflow) {
+  std::vector<int64_t> a{std::numeric_limits<int64_t>::max()};
+  std::vector<int64_t> b{1};
+  ASSERT_TRUE(reduce(DType::kInt64, ReduceOp::kSum, bytes(a), bytes(b), bytes(a), 1).ok());
+  EXPECT_EQ(a[0], std::numeric_limits<int64_t>::min());
+  std::vector<uint8_t> c{200};
+  std::vector<uint8_t> d{100};
+  ASSERT_TRUE(reduce(DType::kUInt8, ReduceOp::kSum, bytes(c), bytes(d), bytes(c), 1).ok());
+  EXPECT_EQ(c[0], 44);
+}
+
+TEST(IntegerKernels, HaveNoDivision) {
+  std::vector<int64_t> values{4};
+  const Status status = divide(DType::kInt64, bytes(values), 1, 2.0);
+  EXPECT_EQ(status.code(), Code::kUnsupported);
+  EXPECT_NE(status.message().find("int64"), std::string::npos);
+  EXPECT_EQ(values[0], 4);
+}
+
+}  // namespace
+}  // namespace rondo::comm

@@ -1,0 +1,65 @@
+#include "launcher/agent/worker_environment.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace rondo::launcher {
+namespace {
+
+using testing::Contains;
+using testing::Not;
+using testing::StartsWith;
+
+const WorkerPlace kPlace{.rank = 1,
+                         .world_size = 3,
+                         .threads = 4,
+                         .master_port = 4711,
+                         .store = "tcp:127.0.0.1:99",
+                         .job = "00112233445566778899aabbccddeeff",
+                         .run_directory = "/runs/x"};
+
+TEST(WorkerEnvironment, HasTorchrunsVariablesAndOurs) {
+  const auto variables = worker_environment({"HOME=/root"}, kPlace);
+  for (const char* expected : {"HOME=/root",
+                               "RANK=1",
+                               "LOCAL_RANK=1",
+                               "WORLD_SIZE=3",
+                               "LOCAL_WORLD_SIZE=3",
+                               "GROUP_RANK=0",
+                               "GROUP_WORLD_SIZE=1",
+                               "ROLE_RANK=1",
+                               "ROLE_WORLD_SIZE=3",
+                               "ROLE_NAME=default",
+                               "MASTER_ADDR=127.0.0.1",
+                               "MASTER_PORT=4711",
+                               "TORCHELASTIC_RUN_ID=00112233445566778899aabbccddeeff",
+                               "TORCHELASTIC_RESTART_COUNT=0",
+                               "TORCHELASTIC_MAX_RESTARTS=0",
+                               "OMP_NUM_THREADS=4",
+                               "RONDO_STORE=tcp:127.0.0.1:99",
+                               "RONDO_JOB=00112233445566778899aabbccddeeff",
+                               "RONDO_GENERATION=0",
+                               "RONDO_RUN_DIR=/runs/x",
+                               "RONDO_SECRET_FD=3",
+                               "RONDO_CONTROL_FD=4",
+                               "RONDO_MESSAGES_FD=5"}) {
+    EXPECT_THAT(variables, Contains(expected));
+  }
+}
+
+TEST(WorkerEnvironment, ReplacesVariablesOfAnOuterLauncher) {
+  const auto variables = worker_environment({"RANK=7", "RONDO_JOB=old", "TORCHELASTIC_USE_AGENT_STORE=True"}, kPlace);
+  EXPECT_THAT(variables, Contains("RANK=1"));
+  EXPECT_THAT(variables, Not(Contains("RANK=7")));
+  EXPECT_THAT(variables, Not(Contains("RONDO_JOB=old")));
+  EXPECT_THAT(variables, Not(Contains(StartsWith("TORCHELASTIC_USE_AGENT_STORE"))));
+}
+
+TEST(WorkerEnvironment, LeavesTheUsersThreadCountAlone) {
+  const auto variables = worker_environment({"OMP_NUM_THREADS=9"}, kPlace);
+  EXPECT_THAT(variables, Contains("OMP_NUM_THREADS=9"));
+  EXPECT_THAT(variables, Not(Contains("OMP_NUM_THREADS=4")));
+}
+
+}  // namespace
+}  // namespace rondo::launcher

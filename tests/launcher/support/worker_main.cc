@@ -1,0 +1,224 @@
+/// A worker for tests of the launcher: does what its arguments say, in order. "1:exit=37" is for rank 1 only.
+///
+///   env           prints one JSON object: variables, cpus, open descriptors, the secret's length, parent, group
+///   secret=FILE   writes the job's secret into FILE, and RONDO_STORE behind it
+///   out=T err=T   writes a line          raw=T  writes T to stdout as it is; \e, \r, \n, \t are understood
+///   lines=N       N lines to stdout and N to stderr, written in pieces of changing size
+///   sleep=MS      waits                  wait   waits for ever
+///   exit=N  abort  kill                  ends
+///   ignore-term   deaf to TERM and INT   on-signal=N  at TERM, INT or HUP says "got signal S" and exits with N
+///   hello  beat  say=T  progress=E,S     tells the agent
+///   blame=R       reports a failure that blames rank R; R = -1: itself
+///   verdict       waits for the agent's verdict and prints it
+///   child         leaves a process behind that holds stdout; prints its id
+#include <dirent.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "launcher/agent/channels.h"
+#include "launcher/agent/core_map.h"
+#include "launcher/agent/worker_environment.h"
+#include "rondo/comm/secret.h"
+
+namespace {
+
+using namespace rondo;
+
+int number_of(const char* variable) {
+  const char* text = std::getenv(variable);
+  return text ? std::atoi(text) : -1;
+}
+
+void write_bytes(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written <= 0) std::_Exit(99);
+    bytes.remove_prefix(static_cast<size_t>(written));
+  }
+}
+
+void send(const proto::WorkerMessage& message) {
+  write_bytes(number_of("RONDO_MESSAGES_FD"), launcher::framed(message));
+}
+
+std::string unescaped(const std::string& text) {
+  std::string result;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\\' || i + 1 == text.size()) {
+      result += text[i];
+      continue;
+    }
+    const char letter = text[++i];
+    result += letter == 'e' ? '\x1b' : letter == 'r' ? '\r' : letter == 'n' ? '\n' : letter == 't' ? '\t' : letter;
+  }
+  return result;
+}
+
+void print_environment() {
+  nlohmann::json facts;
+  for (const std::string& entry : launcher::own_environment()) {
+    facts["variables"][entry.substr(0, entry.find('='))] = entry.substr(entry.find('=') + 1);
+  }
+  facts["cpus"] = launcher::usable_cpus();
+  std::array<char, 256> secret;
+  ssize_t total = 0;
+  for (ssize_t count; (count = ::read(number_of("RONDO_SECRET_FD"), secret.data(), secret.size())) > 0;) total += count;
+  facts["secret_bytes"] = total;
+  facts["parent"] = ::getppid();
+  facts["pid"] = ::getpid();
+  facts["group"] = ::getpgrp();
+  DIR* folder = ::opendir("/proc/self/fd");
+  while (const dirent* entry = ::readdir(folder)) {
+    if (entry->d_name[0] != '.' && std::atoi(entry->d_name) != ::dirfd(folder)) {
+      facts["descriptors"].push_back(std::atoi(entry->d_name));
+    }
+  }
+  ::closedir(folder);
+  write_bytes(STDOUT_FILENO, facts.dump() + "\n");
+}
+
+void write_secret(const std::string& path) {
+  const auto secret = comm::Secret::read_descriptor(number_of("RONDO_SECRET_FD"));
+  if (!secret.ok()) std::_Exit(95);
+  std::ofstream file(path + ".part", std::ios::binary);
+  file.write(reinterpret_cast<const char*>(secret->bytes().data()), 32);
+  file << std::getenv("RONDO_STORE");
+  file.close();
+  std::rename((path + ".part").c_str(), path.c_str());
+}
+
+void print_lines(int rank, int count) {
+  for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) {
+    std::string text;
+    for (int i = 0; i < count; ++i) {
+      text += "line " + std::to_string(i) + " of rank " + std::to_string(rank) + " " +
+              std::string(static_cast<size_t>((i * 7 + rank) % 90), 'x') + " end\n";
+    }
+    size_t piece = 1;
+    for (size_t at = 0; at < text.size(); at += piece) {
+      piece = (piece * 31 + 17 + static_cast<size_t>(rank)) % 997 + 1;
+      write_bytes(fd, std::string_view(text).substr(at, piece));
+    }
+  }
+}
+
+void wait_for_verdict() {
+  std::array<std::byte, comm::kControlFrameBytes> bytes;
+  if (::recv(number_of("RONDO_CONTROL_FD"), bytes.data(), bytes.size(), MSG_WAITALL) !=
+      static_cast<ssize_t>(bytes.size()))
+    std::_Exit(98);
+  const auto frame = comm::decode_control(bytes);
+  if (!frame.ok() || frame->kind != comm::ControlKind::kVerdict) std::_Exit(97);
+  std::printf("verdict: rank %d pid %d exit %d signal %d\n", frame->rank, frame->pid, frame->exit_code,
+              frame->signal_number);
+  std::fflush(stdout);
+}
+
+[[noreturn]] void wait_for_ever() {
+  // In slices: the thread sanitizer holds a signal back until the next call that blocks, which pause() would never
+  // leave.
+  while (true) ::poll(nullptr, 0, 50);
+}
+
+int signal_exit_code = 0;
+extern "C" void on_signal(int signal) {
+  const char text[] = {'g',
+                       'o',
+                       't',
+                       ' ',
+                       's',
+                       'i',
+                       'g',
+                       'n',
+                       'a',
+                       'l',
+                       ' ',
+                       static_cast<char>('0' + signal / 10),
+                       static_cast<char>('0' + signal % 10),
+                       '\n'};
+  [[maybe_unused]] const auto written = ::write(STDOUT_FILENO, text, sizeof text);
+  ::_exit(signal_exit_code);
+}
+
+void act(const std::string& name, const std::string& value, int rank) {
+  const int number = std::atoi(value.c_str());
+  proto::WorkerMessage message;
+  if (name == "env") return print_environment();
+  if (name == "secret") return write_secret(value);
+  if (name == "out") return write_bytes(STDOUT_FILENO, value + "\n");
+  if (name == "err") return write_bytes(STDERR_FILENO, value + "\n");
+  if (name == "raw") return write_bytes(STDOUT_FILENO, unescaped(value));
+  if (name == "lines") return print_lines(rank, number);
+  if (name == "sleep") return static_cast<void>(::poll(nullptr, 0, number));
+  if (name == "wait") wait_for_ever();
+  if (name == "exit") std::_Exit(number);
+  if (name == "abort") std::abort();
+  if (name == "kill") ::raise(SIGKILL);
+  if (name == "ignore-term") {
+    for (const int signal : {SIGTERM, SIGINT}) ::signal(signal, SIG_IGN);
+    return;
+  }
+  if (name == "on-signal") {
+    signal_exit_code = number;
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) ::signal(signal, on_signal);
+    return;
+  }
+  if (name == "verdict") return wait_for_verdict();
+  if (name == "child") {
+    const pid_t child = ::fork();
+    if (child == 0) wait_for_ever();
+    return write_bytes(STDOUT_FILENO, "child " + std::to_string(child) + "\n");
+  }
+  if (name == "hello") {
+    message.mutable_hello()->set_rank(rank);
+  } else if (name == "say") {
+    message.mutable_say()->set_line(value);
+  } else if (name == "progress") {
+    auto* progress = message.mutable_progress();
+    progress->set_epoch(number);
+    progress->set_epochs(3);
+    progress->set_step(std::atoi(value.c_str() + value.find(',') + 1));
+    progress->set_steps(100);
+    progress->set_loss(0.25);
+    progress->set_samples_per_second(1234);
+  } else if (name == "blame") {
+    auto* failure = message.mutable_failure();
+    failure->set_culprit_rank(number < 0 ? rank : number);
+    failure->set_code("kPeerLost");
+    failure->set_text("all_reduce: rank " + std::to_string(number) + " is gone");
+  } else if (name == "beat") {
+    const auto bytes = comm::encode({.kind = comm::ControlKind::kBeat, .rank = rank});
+    return write_bytes(number_of("RONDO_CONTROL_FD"), {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  } else {
+    std::fprintf(stderr, "launcher_worker: unknown action '%s'\n", name.c_str());
+    std::_Exit(96);
+  }
+  send(message);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int rank = number_of("RANK");
+  for (int i = 1; i < argc; ++i) {
+    std::string word = argv[i];
+    if (const size_t colon = word.find(':'); colon != std::string::npos && word.find('=') > colon) {
+      if (std::atoi(word.c_str()) != rank) continue;
+      word = word.substr(colon + 1);
+    }
+    const size_t equals = std::min(word.find('='), word.size());
+    act(word.substr(0, equals), equals < word.size() ? word.substr(equals + 1) : "", rank);
+  }
+  return 0;
+}

@@ -1,0 +1,111 @@
+/// Wrong usage: exit code 2, one clear sentence, nothing started and nothing written.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/launcher/support/launch.h"
+
+namespace rondo::test {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+struct Mistake {
+  std::vector<std::string> arguments;
+  std::string sentence;
+};
+
+void expect_refused(const std::vector<Mistake>& mistakes) {
+  for (const Mistake& mistake : mistakes) {
+    const TemporaryFolder folder;
+    const Outcome run = run_rondo(mistake.arguments, {.folder = folder.path()});
+    EXPECT_EQ(run.exit_code, 2) << mistake.sentence << "\n" << run.errors;
+    EXPECT_THAT(run.errors, HasSubstr(mistake.sentence));
+    EXPECT_EQ(run.output, "");
+    EXPECT_TRUE(fs::is_empty(folder.path())) << "left something behind: " << mistake.sentence;
+  }
+}
+
+TEST(Usage, OfAnUnknownVerbOrFlagNamesTheNearest) {
+  expect_refused({
+      {{"rnu", "true"}, "unknown verb 'rnu' (did you mean 'run'?)"},
+      {{"tarin"}, "unknown verb 'tarin' (did you mean 'train'?)"},
+      {{"quantum"}, "unknown verb 'quantum'; `rondo --help` lists them"},
+      {{"--hlep"}, "unknown flag '--hlep' (did you mean '--help'?)"},
+      {{"run", "--nproc-per-nod", "2", "true"}, "unknown flag '--nproc-per-nod' (did you mean '--nproc-per-node'?)"},
+      {{"run", "--nproc_per_nodes=2", "true"}, "unknown flag '--nproc_per_nodes' (did you mean '--nproc-per-node'?)"},
+      {{"run", "--rundir", "x", "true"}, "unknown flag '--rundir' (did you mean '--run-dir'?)"},
+      {{"train", "fmnist-cnn", "--evalonly"}, "unknown flag '--evalonly' (did you mean '--eval-only'?)"},
+      {{"version", "--jsno"}, "unknown flag '--jsno' (did you mean '--json'?)"},
+  });
+}
+
+TEST(Usage, OfAWrongRankCountSaysWhatIsRight) {
+  for (const char* count : {"0", "-1", "two", "2x", "", "99999999999", "4097"}) {
+    expect_refused({{{"run", std::string("--nproc-per-node=") + count, "true"}, "--nproc-per-node"}});
+  }
+  expect_refused({
+      {{"run", "--nproc-per-node", "0", "true"},
+       "--nproc-per-node 0: the number of ranks is a whole number from 1 to 4096"},
+      {{"train", "fmnist-cnn", "--nproc-per-node", "0"}, "--nproc-per-node 0: the number of ranks"},
+      {{"run", "--grace", "-3", "true"}, "--grace"},
+  });
+}
+
+TEST(Usage, OfAProgramThatCannotRunSaysWhy) {
+  expect_refused({
+      {{"run"}, "which program?"},
+      {{"run", "--nproc-per-node", "2"}, "which program?"},
+      {{"run", "./not-there"}, "cannot run './not-there': no such file"},
+      {{"run", "surely-no-such-program"}, "cannot run 'surely-no-such-program': no such program in PATH"},
+      {{"run", "/etc/passwd"}, "cannot run '/etc/passwd': it is not executable"},
+      {{"run", "/etc"}, "cannot run '/etc': it is a folder"},
+  });
+}
+
+TEST(Usage, OfTrainSaysHowSettingsAreWritten) {
+  expect_refused({
+      {{"train", "epochs=1"}, "which recipe?"},
+      {{"train", "fmnist-cnn", "epochs"}, "'epochs' is no setting: settings are written key=value"},
+  });
+}
+
+TEST(Usage, HelpHasExamplesAndTheExitCodes) {
+  const TemporaryFolder folder;
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"--help"}, {"run", "--help"}, {"train", "--help"}, {"run", "-h"}}) {
+    const Outcome run = run_rondo(arguments, {.folder = folder.path()});
+    EXPECT_EQ(run.exit_code, 0);
+    EXPECT_EQ(run.errors, "");
+    EXPECT_THAT(run.output, HasSubstr("examples:\n"));
+    EXPECT_THAT(run.output, HasSubstr("exit codes:\n"));
+    EXPECT_THAT(run.output, HasSubstr("usage: rondo "));
+  }
+  const Outcome nothing = run_rondo({}, {.folder = folder.path()});
+  EXPECT_EQ(nothing.exit_code, 2);
+  EXPECT_THAT(nothing.errors, HasSubstr("usage: rondo VERB"));
+}
+
+TEST(Usage, VersionIsALineOrAnObject) {
+  const TemporaryFolder folder;
+  EXPECT_THAT(run_rondo({"--version"}, {.folder = folder.path()}).output, testing::StartsWith("rondo 0."));
+  const auto version = nlohmann::json::parse(run_rondo({"version", "--json"}, {.folder = folder.path()}).output);
+  EXPECT_EQ(version["program"], "rondo");
+  EXPECT_FALSE(version["commit"].get<std::string>().empty());
+}
+
+TEST(Usage, OfARunFolderThatIsTakenOrImpossibleIsRefused) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(run_rondo({"run", "--run-dir", "one", "true"}, {.folder = folder.path()}).exit_code, 0);
+  const Outcome taken = run_rondo({"run", "--run-dir", "one", "true"}, {.folder = folder.path()});
+  EXPECT_EQ(taken.exit_code, 2);
+  EXPECT_THAT(taken.errors, HasSubstr("--run-dir one holds a run already"));
+  const Outcome impossible = run_rondo({"run", "--run-dir", "/proc/none/run", "true"}, {.folder = folder.path()});
+  EXPECT_EQ(impossible.exit_code, 3);
+  EXPECT_THAT(impossible.errors, HasSubstr("cannot make the folder /proc/none/run"));
+}
+
+}  // namespace
+}  // namespace rondo::test

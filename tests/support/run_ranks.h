@@ -1,0 +1,32 @@
+/// Threads as ranks: runs a test body once per rank and reports every failing rank by name.
+#pragma once
+
+#include <chrono>
+#include <functional>
+
+#include "rondo/comm/collectives.h"
+#include "rondo/comm/group.h"
+
+/// Fails the test (or the rank) with the Status's text.
+#define RONDO_ASSERT_OK(expression)                                         \
+  do {                                                                      \
+    const auto rondo_status = ::rondo::comm::detail::to_status(expression); \
+    ASSERT_TRUE(rondo_status.ok()) << rondo_status.text();                  \
+  } while (false)
+
+namespace rondo::test {
+
+struct RankOptions {
+  comm::TransportKind transport = comm::TransportKind::kInproc;
+  comm::GroupOptions group;
+  std::chrono::seconds deadline{60};
+};
+
+/// Makes a job of `n` ranks, one thread each, and runs `body` with each rank's group of all ranks. Every rank closes
+/// its group afterwards. The test fails, naming the ranks, when one throws or is not back by the deadline.
+void run_ranks(int n, const std::function<void(comm::Group&)>& body, RankOptions options = {});
+
+/// As run_ranks, but hands over the endpoint; the body makes its groups itself.
+void run_endpoints(int n, const std::function<void(comm::Endpoint&)>& body, RankOptions options = {});
+
+}  // namespace rondo::test

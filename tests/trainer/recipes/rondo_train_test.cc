@@ -1,0 +1,235 @@
+// The programs as people use them: `rondo train` over rondo-train, on a small dataset in a folder of its own.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "tests/trainer/data/test_data.h"
+
+namespace rondo::trainer {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+struct Outcome {
+  int exit_code = -1;
+  std::string out, err;
+};
+
+/// Runs a program to its end, at most 100 s.
+Outcome run_program(const std::vector<std::string>& words) {
+  std::array<std::array<int, 2>, 2> pipes{};
+  for (auto& ends : pipes) EXPECT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, pipes[0][1], STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, pipes[1][1], STDERR_FILENO);
+  std::vector<char*> arguments;
+  for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
+  arguments.push_back(nullptr);
+  pid_t child = -1;
+  EXPECT_EQ(::posix_spawn(&child, arguments[0], &actions, nullptr, arguments.data(), environ), 0) << words[0];
+  posix_spawn_file_actions_destroy(&actions);
+  for (auto& ends : pipes) ::close(ends[1]);
+
+  Outcome outcome;
+  std::array<std::string*, 2> texts{&outcome.out, &outcome.err};
+  std::array<pollfd, 2> handles{pollfd{pipes[0][0], POLLIN, 0}, pollfd{pipes[1][0], POLLIN, 0}};
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(100);
+  while (handles[0].fd >= 0 || handles[1].fd >= 0) {
+    if (std::chrono::steady_clock::now() > deadline) {
+      ::kill(child, SIGKILL);
+      ADD_FAILURE() << words[0] << " " << words[1] << " did not end";
+      break;
+    }
+    ::poll(handles.data(), handles.size(), 1000);
+    for (size_t i = 0; i < handles.size(); ++i) {
+      if (handles[i].fd < 0 || handles[i].revents == 0) continue;
+      std::array<char, 4096> buffer{};
+      const ssize_t count = ::read(handles[i].fd, buffer.data(), buffer.size());
+      if (count > 0) {
+        texts[i]->append(buffer.data(), static_cast<size_t>(count));
+      } else {
+        handles[i].fd = -1;
+      }
+    }
+  }
+  for (auto& ends : pipes) ::close(ends[0]);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return outcome;
+}
+
+class RondoTrain : public ::testing::Test {
+ protected:
+  static constexpr uint32_t kTrainImages = 400, kTestImages = 610;  // the last batch and the last block are short
+
+  RondoTrain() : before_(fs::current_path()) {
+    fs::create_directories(data());
+    test::write_small_dataset(data(), {.train = kTrainImages, .test = kTestImages});
+    fs::current_path(folder_.path());
+  }
+  ~RondoTrain() override { fs::current_path(before_); }
+
+  fs::path data() const { return folder_.path() / "data"; }
+
+  /// `rondo train WORDS data=...` with a small batch.
+  Outcome train(std::vector<std::string> words) {
+    words.insert(words.begin(), {RONDO_PROGRAM, "train"});
+    words.push_back("data=" + data().string());
+    return run_program(words);
+  }
+  /// As train(), expecting success; returns summary.json.
+  json summary_of(std::vector<std::string> words) {
+    const Outcome outcome = train(std::move(words));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return json::parse(test::read_file(fs::path("runs/latest/summary.json")), nullptr, false);
+  }
+  /// Lines of the latest run's metrics.jsonl of one kind.
+  static std::vector<json> metrics(const std::string& kind) {
+    std::vector<json> found;
+    std::ifstream stream("runs/latest/metrics.jsonl");
+    for (std::string line; std::getline(stream, line);) {
+      if (json parsed = json::parse(line); parsed["kind"] == kind) found.push_back(std::move(parsed));
+    }
+    return found;
+  }
+  static std::set<std::string> runs() {
+    std::set<std::string> names;
+    std::error_code none;
+    for (const auto& entry : fs::directory_iterator("runs", none)) names.insert(entry.path().filename());
+    return names;
+  }
+
+ private:
+  const test::TemporaryFolder folder_;
+  const fs::path before_;
+};
+
+TEST_F(RondoTrain, TwoRanksTrainTogetherAndLeaveACompleteRun) {
+  const Outcome outcome = train({"fmnist-cnn", "epochs=2", "batch=32", "bucket_bytes=64KiB"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const json summary = json::parse(test::read_file("runs/latest/summary.json"));
+  EXPECT_EQ(summary["world_size"], 2);
+  EXPECT_EQ(summary["epochs"], 2);
+  EXPECT_EQ(summary["steps"], 2 * 7);  // 400 images in global batches of 64
+  EXPECT_EQ(summary["test_samples"], kTestImages);
+  EXPECT_EQ(summary["params_equal"], true);
+  ASSERT_EQ(summary["params_hash"].size(), 2U);
+  EXPECT_EQ(summary["params_hash"][0], summary["params_hash"][1]);
+  EXPECT_THAT(outcome.out, AllOf(HasSubstr("test accuracy: "),
+                                 HasSubstr("parameters: rank 0 " + summary["params_hash"][0].get<std::string>()),
+                                 HasSubstr("(equal)")));
+  for (const char* file :
+       {"config.toml", "metrics.jsonl", "checkpoints/step-00000007/manifest.json",
+        "checkpoints/step-00000014/model.safetensors", "checkpoints/step-00000014/optimizer.safetensors"}) {
+    EXPECT_TRUE(fs::exists(fs::path("runs/latest") / file)) << file;
+  }
+
+  const auto steps = metrics("step");
+  ASSERT_EQ(steps.size(), 14U);
+  for (const json& step : steps)
+    EXPECT_LT(step["first_launch_us"], step["backward_end_us"]) << "a bucket goes out while backward runs";
+  const auto epochs = metrics("epoch");
+  ASSERT_EQ(epochs.size(), 2U);
+  EXPECT_NE(epochs[0]["order_hash"], epochs[1]["order_hash"]);
+  EXPECT_EQ(epochs[0]["samples"], kTrainImages);
+  EXPECT_LT(epochs[1]["loss"], epochs[0]["loss"]) << "it learns";
+}
+
+TEST_F(RondoTrain, WithoutOverlapBucketsGoOutAfterBackwardAndTheBitsAreTheSame) {
+  const json with = summary_of({"fmnist-cnn", "epochs=1", "batch=32", "bucket_bytes=64KiB"});
+  const json without = summary_of({"fmnist-cnn", "epochs=1", "batch=32", "bucket_bytes=64KiB", "overlap=off"});
+  for (const json& step : metrics("step")) EXPECT_GE(step["first_launch_us"], step["last_ready_us"]);
+  EXPECT_EQ(with["params_hash"], without["params_hash"]);
+  const json other = summary_of({"fmnist-cnn", "epochs=1", "batch=32", "seed=2"});
+  EXPECT_NE(with["params_hash"], other["params_hash"]) << "the comparison sees a difference";
+}
+
+TEST_F(RondoTrain, ResumingAtAnEpochBorderEndsLikeTheUninterruptedRun) {
+  const json through = summary_of({"fmnist-mlp", "epochs=3", "batch=32"});
+  const json part = summary_of({"fmnist-mlp", "epochs=3", "batch=32", "stop_after=1"});
+  EXPECT_EQ(part["epochs"], 1);
+  EXPECT_NE(part["params_hash"], through["params_hash"]);
+  const json resumed = summary_of({"--resume", "latest"});
+  EXPECT_EQ(resumed["params_hash"], through["params_hash"]);
+  EXPECT_EQ(resumed["test_correct"], through["test_correct"]);
+  EXPECT_EQ(resumed["epochs"], 3);
+  EXPECT_EQ(resumed["steps"], through["steps"]);
+}
+
+TEST_F(RondoTrain, EvaluationCountsTheSameOnAnyNumberOfRanks) {
+  const json trained = summary_of({"fmnist-cnn", "epochs=1", "batch=32"});
+  const std::string run = fs::canonical("runs/latest").string();
+  for (const char* ranks : {"1", "2", "3"}) {
+    const json evaluated = summary_of({"--eval-only", "--resume", run, "--nproc-per-node", ranks});
+    EXPECT_EQ(evaluated["test_correct"], trained["test_correct"]) << ranks << " ranks";
+    EXPECT_EQ(evaluated["test_samples"], kTestImages);
+    EXPECT_EQ(evaluated["params_hash"][0], trained["params_hash"][0]);
+  }
+}
+
+TEST_F(RondoTrain, ADamagedCheckpointIsNamedAndTheOneBeforeIsTaken) {
+  summary_of({"fmnist-mlp", "epochs=2", "batch=64"});
+  const std::string run = fs::canonical("runs/latest").string();
+  const fs::path checkpoints = fs::path(run) / "checkpoints";
+  const auto damage = [&](const std::string& step) {
+    const fs::path file = checkpoints / step / "model.safetensors";
+    std::string content = test::read_file(file);
+    content.back() = static_cast<char>(content.back() ^ 1);
+    test::write_file(file, content);
+  };
+  damage("step-00000008");
+  const Outcome older = train({"--eval-only", "--resume", run});
+  EXPECT_EQ(older.exit_code, 0) << older.err;
+  EXPECT_THAT(older.err + older.out, AllOf(HasSubstr("step-00000008/model.safetensors"), HasSubstr("SHA-256")));
+  EXPECT_EQ(json::parse(test::read_file("runs/latest/summary.json"))["steps"], 4);
+  damage("step-00000004");
+  const auto before = runs();
+  const Outcome none = train({"--eval-only", "--resume", run});
+  EXPECT_EQ(none.exit_code, 6) << none.err;
+  EXPECT_THAT(none.err, AllOf(HasSubstr("step-00000004"), HasSubstr("model.safetensors")));
+  EXPECT_EQ(runs(), before) << "nothing is written";
+}
+
+TEST_F(RondoTrain, WhatCannotStartSaysWhyAndLeavesNothingBehind) {
+  const auto refused = [&](std::vector<std::string> words, int exit_code, const std::string& hint) {
+    const Outcome outcome = train(std::move(words));
+    EXPECT_EQ(outcome.exit_code, exit_code) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr(hint));
+    EXPECT_TRUE(runs().empty());
+  };
+  refused({"fmnist-cmn"}, 2, "fmnist-cnn");
+  refused({"fmnist-cnn", "epoch=1"}, 2, "epochs");
+  refused({"fmnist-cnn", "epochs=none"}, 2, "integer");
+  refused({"--resume", "no-such-run"}, 2, "no-such-run");
+  test::write_file(data() / "train-labels-idx1-ubyte.gz", "damaged");
+  refused({"fmnist-cnn"}, 6, "train-labels-idx1-ubyte.gz");
+  fs::remove(data() / "train-labels-idx1-ubyte.gz");
+  refused({"fmnist-cnn"}, 3, "dataset-fashion-mnist");
+}
+
+TEST_F(RondoTrain, ADivergedRunEndsWithSeven) {
+  const Outcome outcome = train({"fmnist-mlp", "lr=1000000", "epochs=2"});
+  EXPECT_EQ(outcome.exit_code, 7) << outcome.err;
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("diverged"), HasSubstr("smaller lr")));
+  EXPECT_FALSE(fs::exists("runs/latest/summary.json"));
+}
+
+}  // namespace
+}  // namespace rondo::trainer

@@ -1,0 +1,37 @@
+#include "trainer/step/step_record.h"
+
+#include <gtest/gtest.h>
+
+namespace rondo::trainer {
+namespace {
+
+TEST(StepRecord, BitOrOfAllRanksHoldsEveryFailureAndEveryUse) {
+  for (const int world_size : {1, 2, 8, 9, 65}) {
+    const StepRecordShape shape{.world_size = world_size, .parameter_count = world_size + 3};
+    std::vector<uint8_t> all(static_cast<size_t>(record_bytes(shape)), 0);
+    for (int rank = 0; rank < world_size; ++rank) {
+      StepRecord mine{.weighed = rank == 1,
+                      .unweighed = rank != 1,
+                      .failed = std::vector<bool>(world_size),
+                      .used = std::vector<bool>(shape.parameter_count)};
+      mine.failed[rank] = rank % 4 == 2;
+      mine.used[rank] = true;
+      const auto bytes = encode(mine, shape);
+      ASSERT_EQ(bytes.size(), all.size());
+      for (size_t i = 0; i < bytes.size(); ++i) all[i] |= bytes[i];
+    }
+    const StepRecord agreed = decode_step_record(all, shape);
+    EXPECT_EQ(agreed.weighed, world_size > 1);
+    EXPECT_TRUE(agreed.unweighed);
+    for (int rank = 0; rank < world_size; ++rank) EXPECT_EQ(agreed.failed[rank], rank % 4 == 2) << rank;
+    for (int i = 0; i < shape.parameter_count; ++i) EXPECT_EQ(agreed.used[i], i < world_size) << i;
+    if (world_size == 8) {
+      EXPECT_EQ(agreed.failed_ranks(), "rank 2, rank 6");
+    }
+  }
+}
+
+TEST(StepRecord, NobodyFailedIsEmpty) { EXPECT_FALSE(StepRecord{.failed = std::vector<bool>(3)}.any_failed()); }
+
+}  // namespace
+}  // namespace rondo::trainer

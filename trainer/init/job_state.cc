@@ -1,0 +1,66 @@
+#include "trainer/init/job_state.h"
+
+#include <exception>
+#include <utility>
+
+#include "trainer/torch_bridge/errors.h"
+
+namespace rondo::trainer {
+
+JobState::JobState(comm::Joined joined, comm::Bootstrap bootstrap, const InitOptions& options, comm::LogSink log)
+    : joined_(std::move(joined)), bootstrap_(std::move(bootstrap)), options_(options), log_(std::move(log)) {}
+
+std::shared_ptr<JobState> JobState::create(comm::Joined joined, comm::Bootstrap bootstrap, const InitOptions& options,
+                                           comm::LogSink log) {
+  std::shared_ptr<JobState> job(new JobState(std::move(joined), std::move(bootstrap), options, std::move(log)));
+  const comm::Deadline deadline = comm::after(options.join_timeout);
+  auto world = comm::Group::create(job->joined_.endpoint, job->group_options("world"), deadline);
+  throw_if_error(world.status(), ExitCode::kRendezvous);
+  job->world_ = std::move(*world);
+  job->user_ = job->split("user");
+  job->model_ = job->split("model");
+  return job;
+}
+
+JobState::~JobState() {
+  if (std::uncaught_exceptions() > 0) {
+    const std::string reason = "rank " + std::to_string(bootstrap_.at.rank) + " ended by an exception";
+    for (comm::Group* group : {&user_, &model_, &world_}) {
+      if (group->joined()) group->abort(reason);
+    }
+    return;
+  }
+  const comm::Deadline deadline = comm::in_seconds(2);
+  for (comm::Group* group : {&user_, &model_, &world_}) {
+    if (group->joined()) static_cast<void>(group->close(deadline));
+  }
+  static_cast<void>(joined_.endpoint.close(deadline));
+}
+
+comm::GroupOptions JobState::group_options(const std::string& name) const {
+  return {.name = name, .operation_timeout = options_.operation_timeout, .algorithm = options_.algorithm};
+}
+
+comm::Group JobState::split(const std::string& name) {
+  auto group = world_.split({.color = 0, .key = bootstrap_.at.rank, .options = group_options(name)},
+                            comm::after(options_.join_timeout));
+  throw_if_error(group.status(), ExitCode::kRendezvous);
+  return std::move(*group);
+}
+
+comm::Group JobState::make_gradient_group() { return split("gradient/" + std::to_string(wrappers_++)); }
+
+void JobState::say(const std::string& line) const {
+  if (log_) log_(comm::LogLevel::kWarning, line);
+}
+
+Job make_job(comm::Endpoint endpoint, const InitOptions& options) {
+  comm::Bootstrap bootstrap;
+  bootstrap.at = endpoint.at();
+  bootstrap.local_rank = endpoint.at().rank;
+  bootstrap.local_world_size = endpoint.at().world_size;
+  comm::Joined joined{.server = nullptr, .endpoint = std::move(endpoint)};
+  return Job(JobState::create(std::move(joined), std::move(bootstrap), options, {}));
+}
+
+}  // namespace rondo::trainer

@@ -1,0 +1,55 @@
+/// What all copies of a Job share: the endpoint, the groups, and how it ends.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "rondo/comm/bootstrap.h"
+#include "rondo/comm/endpoint.h"
+#include "rondo/comm/group.h"
+#include "rondo/rondo.h"
+
+namespace rondo::trainer {
+
+class JobState {
+ public:
+  /// Collective. Takes the endpoint over; `bootstrap` says where this rank stands.
+  static std::shared_ptr<JobState> create(comm::Joined joined, comm::Bootstrap bootstrap, const InitOptions& options,
+                                          comm::LogSink log);
+  /// Leaves in order; while an exception ends this rank, aborts the job instead, so that no peer waits for it.
+  ~JobState();
+  JobState(const JobState&) = delete;
+  JobState& operator=(const JobState&) = delete;
+
+  const comm::Bootstrap& bootstrap() const { return bootstrap_; }
+  /// Of the user's collectives; of wrapped models (buffers).
+  comm::Group& user_group() { return user_; }
+  comm::Group& model_group() { return model_; }
+  /// Collective: a group for one wrapper's gradients.
+  comm::Group make_gradient_group();
+  void say(const std::string& line) const;
+  /// Steps applied in this job, those before a load() included: they number checkpoints.
+  int64_t steps_done() const { return steps_done_.load(); }
+  void set_steps_done(int64_t steps) { steps_done_.store(steps); }
+  void count_step() { ++steps_done_; }
+
+ private:
+  JobState(comm::Joined joined, comm::Bootstrap bootstrap, const InitOptions& options, comm::LogSink log);
+  comm::GroupOptions group_options(const std::string& name) const;
+  comm::Group split(const std::string& name);
+
+  comm::Joined joined_;
+  comm::Bootstrap bootstrap_;
+  InitOptions options_;
+  comm::LogSink log_;
+  comm::Group world_, user_, model_;
+  std::atomic<int> wrappers_{0};
+  std::atomic<int64_t> steps_done_{0};
+};
+
+/// A job from an endpoint that exists: for ranks that are threads of one process.
+Job make_job(comm::Endpoint endpoint, const InitOptions& options = {});
+
+}  // namespace rondo::trainer

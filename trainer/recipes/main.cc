@@ -1,0 +1,96 @@
+/// rondo-train: one rank of `rondo train`, and the place where recipes are listed and checked.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "rondo/error.h"
+#include "trainer/observe/reporter.h"
+#include "trainer/recipes/image_training.h"
+#include "trainer/recipes/registry.h"
+#include "trainer/recipes/request.h"
+#include "trainer/recipes/run_plan.h"
+
+namespace {
+
+using namespace rondo;
+using namespace rondo::trainer;
+
+/// What this program reads from its environment; comm's bootstrap reads the rest.
+struct WorkerEnvironment {
+  std::string run_folder;        // RONDO_RUN_DIR
+  int messages_descriptor = -1;  // RONDO_MESSAGES_FD
+  int rank = 0;                  // RANK, until the job says so itself
+  int threads = 1;               // OMP_NUM_THREADS
+
+  static WorkerEnvironment read() {
+    const auto text = [](const char* name) {
+      return std::string(std::getenv(name) != nullptr ? std::getenv(name) : "");
+    };
+    const auto number = [&](const char* name, int fallback) {
+      char* end = nullptr;
+      const std::string value = text(name);
+      const long parsed = std::strtol(value.c_str(), &end, 10);
+      return value.empty() || *end != '\0' || parsed < 0 || parsed > 1'000'000 ? fallback : static_cast<int>(parsed);
+    };
+    return {.run_folder = text("RONDO_RUN_DIR"),
+            .messages_descriptor = number("RONDO_MESSAGES_FD", -1),
+            .rank = number("RANK", 0),
+            .threads = std::max(number("OMP_NUM_THREADS", 1), 1)};
+  }
+};
+
+int report(Reporter& reporter, int own_rank, const Error& error) {
+  const int exit_code = static_cast<int>(error.exit_code());
+  reporter.failure({.code = error.code(),
+                    .text = error.what(),
+                    .culprit_rank = error.culprit_rank() >= 0 ? error.culprit_rank() : own_rank,
+                    .exit_code = exit_code});
+  return exit_code;
+}
+
+void run(const Request& request, const WorkerEnvironment& environment, int argc, char** argv, Reporter& reporter) {
+  if (request.action == Request::Action::kHelp) {
+    std::fputs(help_text().c_str(), stdout);
+    return;
+  }
+  const RecipeRegistry registry = all_recipes();
+  if (request.action == Request::Action::kList) {
+    std::fputs((request.output == Request::Output::kJson ? registry.list_json() : registry.list_text()).c_str(),
+               stdout);
+    return;
+  }
+  const RunPlan plan = make_plan(registry, request);
+  if (request.action == Request::Action::kPlan) {
+    if (plan.resume) {
+      for (const std::string& why : plan.resume->skipped) std::fprintf(stderr, "skipped: %s\n", why.c_str());
+    }
+    std::fputs(plan.toml().c_str(), stdout);
+  } else if (request.action == Request::Action::kDumpOutputs) {
+    dump_outputs(plan, request.dump_file);
+  } else {
+    run_image_recipe(
+        plan,
+        {.argc = argc, .argv = argv, .run_folder = environment.run_folder, .default_threads = environment.threads},
+        reporter);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const WorkerEnvironment environment = WorkerEnvironment::read();
+  Reporter reporter({.messages_descriptor = environment.messages_descriptor, .rank = environment.rank});
+  int exit_code = 0;
+  try {
+    run(parse_request({argv + 1, argv + argc}), environment, argc, argv, reporter);
+  } catch (const Error& error) {
+    exit_code = report(reporter, environment.rank, error);
+  } catch (const std::exception& error) {
+    exit_code = report(reporter, environment.rank, Error(error.what()));
+  }
+  reporter.goodbye(exit_code);
+  return exit_code;
+}

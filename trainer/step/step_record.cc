@@ -1,0 +1,52 @@
+#include "trainer/step/step_record.h"
+
+namespace rondo::trainer {
+namespace {
+
+constexpr uint8_t kWeighed = 1;
+constexpr uint8_t kUnweighed = 2;
+
+size_t bit_bytes(int count) { return (static_cast<size_t>(count) + 7) / 8; }
+
+void put_bits(std::vector<uint8_t>& bytes, size_t at, const std::vector<bool>& bits) {
+  for (size_t i = 0; i < bits.size(); ++i) {
+    if (bits[i]) bytes[at + i / 8] |= static_cast<uint8_t>(1U << (i % 8));
+  }
+}
+
+std::vector<bool> get_bits(const std::vector<uint8_t>& bytes, size_t at, int count) {
+  std::vector<bool> bits(static_cast<size_t>(count));
+  for (size_t i = 0; i < bits.size(); ++i) bits[i] = (bytes[at + i / 8] >> (i % 8) & 1U) != 0;
+  return bits;
+}
+
+}  // namespace
+
+std::string StepRecord::failed_ranks() const {
+  std::string text;
+  for (size_t rank = 0; rank < failed.size(); ++rank) {
+    if (failed[rank]) text += (text.empty() ? "rank " : ", rank ") + std::to_string(rank);
+  }
+  return text;
+}
+
+int64_t record_bytes(StepRecordShape shape) {
+  return static_cast<int64_t>(1 + bit_bytes(shape.world_size) + bit_bytes(shape.parameter_count));
+}
+
+std::vector<uint8_t> encode(const StepRecord& record, StepRecordShape shape) {
+  std::vector<uint8_t> bytes(static_cast<size_t>(record_bytes(shape)), 0);
+  bytes[0] = static_cast<uint8_t>((record.weighed ? kWeighed : 0) | (record.unweighed ? kUnweighed : 0));
+  put_bits(bytes, 1, record.failed);
+  put_bits(bytes, 1 + bit_bytes(shape.world_size), record.used);
+  return bytes;
+}
+
+StepRecord decode_step_record(const std::vector<uint8_t>& bytes, StepRecordShape shape) {
+  return {.weighed = (bytes[0] & kWeighed) != 0,
+          .unweighed = (bytes[0] & kUnweighed) != 0,
+          .failed = get_bits(bytes, 1, shape.world_size),
+          .used = get_bits(bytes, 1 + bit_bytes(shape.world_size), shape.parameter_count)};
+}
+
+}  // namespace rondo::trainer

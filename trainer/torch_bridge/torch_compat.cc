@@ -1,0 +1,53 @@
+#include "trainer/torch_bridge/torch_compat.h"
+
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <c10/core/GradMode.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
+#include <torch/csrc/autograd/engine.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/graph_task.h>
+#include <torch/csrc/autograd/utils/lambda_post_hook.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include <utility>
+
+namespace rondo::trainer {
+
+GradientHook::GradientHook(const at::Tensor& parameter, std::function<void(Incoming)> run)
+    : node_(torch::autograd::impl::grad_accumulator(parameter)) {
+  using torch::autograd::variable_list;
+  key_ = node_->add_post_hook(std::make_unique<torch::autograd::utils::LambdaPostHook>(
+      [run = std::move(run)](const variable_list& outputs, const variable_list& inputs) {
+        run(!inputs.empty() && inputs.front().defined() ? Incoming::kGradient : Incoming::kUndefined);
+        return outputs;
+      }));
+}
+
+GradientHook::~GradientHook() {
+  if (node_) node_->del_post_hook(key_);
+}
+
+bool GradientHook::still_on(const at::Tensor& parameter) const {
+  return torch::autograd::impl::try_get_grad_accumulator(parameter) == node_;
+}
+
+int current_backward() { return torch::autograd::get_current_graph_task_id(); }
+
+bool inside_a_node() { return torch::autograd::get_current_node() != nullptr; }
+
+void at_end_of_backward(std::function<void()> run) {
+  torch::autograd::Engine::get_default_engine().queue_callback(std::move(run));
+}
+
+bool builds_a_graph() { return c10::GradMode::is_enabled(); }
+
+struct PlainTensorScope::Guards {
+  c10::AutoGradMode no_grad{false};
+  at::AutoDispatchBelowADInplaceOrView no_autograd;
+  c10::impl::ExcludeDispatchKeyGuard no_autocast{c10::autocast_dispatch_keyset};
+};
+
+PlainTensorScope::PlainTensorScope() : guards_(std::make_unique<Guards>()) {}
+PlainTensorScope::~PlainTensorScope() = default;
+
+}  // namespace rondo::trainer
