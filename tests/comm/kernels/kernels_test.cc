@@ -7,12 +7,15 @@
 #include <type_traits>
 #include <vector>
 
+#include "tests/comm/kernels/elements.h"
+
 namespace rondo::comm {
 namespace {
 
 template <typename T>
 constexpr DType kDType = std::is_same_v<T, float>     ? DType::kFloat32
                          : std::is_same_v<T, double>  ? DType::kFloat64
+                         : std::is_same_v<T, int32_t> ? DType::kInt32
                          : std::is_same_v<T, int64_t> ? DType::kInt64
                                                       : DType::kUInt8;
 
@@ -52,6 +55,11 @@ T expected(ReduceOp op, int64_t i) {
       return a < b ? a : b;
     case ReduceOp::kMax:
       return a < b ? b : a;
+    case ReduceOp::kProduct:
+      return static_cast<T>(a * b);
+    case ReduceOp::kBitAnd:
+      if constexpr (std::is_integral_v<T>) return static_cast<T>(a & b);
+      return T{};
     case ReduceOp::kBitOr:
       if constexpr (std::is_integral_v<T>) return static_cast<T>(a | b);
       return T{};
@@ -62,11 +70,8 @@ T expected(ReduceOp op, int64_t i) {
 
 template <typename T>
 class Kernels : public testing::Test {};
-using Built = testing::Types<float, double, int64_t, uint8_t>;
+using Built = testing::Types<float, double, int32_t, int64_t, uint8_t>;
 TYPED_TEST_SUITE(Kernels, Built);
-
-constexpr ReduceOp kAllOps[] = {ReduceOp::kSum,     ReduceOp::kWeightedMean, ReduceOp::kMin,  ReduceOp::kMax,
-                                ReduceOp::kProduct, ReduceOp::kBitAnd,       ReduceOp::kBitOr};
 
 TYPED_TEST(Kernels, MatchTheClosedFormApartAndOverEitherOperand) {
   using T = TypeParam;
@@ -99,15 +104,10 @@ TYPED_TEST(Kernels, FoldAnOperandWithItself) {
 }
 
 TEST(KernelTable, HasExactlyTheDocumentedPairs) {
-  const DType types[] = {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBFloat16,
-                         DType::kInt32,   DType::kInt64,   DType::kUInt8};
-  for (const DType type : types) {
-    const bool real = type == DType::kFloat32 || type == DType::kFloat64;
-    const bool whole = type == DType::kInt64 || type == DType::kUInt8;
+  for (const DType type : kAllTypes) {
     for (const ReduceOp op : kAllOps) {
-      const bool orders = op == ReduceOp::kSum || op == ReduceOp::kMin || op == ReduceOp::kMax;
-      const bool built =
-          (orders && (real || whole)) || (op == ReduceOp::kWeightedMean && real) || (op == ReduceOp::kBitOr && whole);
+      const bool bits = op == ReduceOp::kBitAnd || op == ReduceOp::kBitOr;
+      const bool built = is_floating(type) ? !bits : op != ReduceOp::kWeightedMean;
       EXPECT_EQ(supports(type, op), built) << name(type) << " " << name(op);
       alignas(8) std::byte a[8] = {};
       const Status status = reduce(type, op, a, a, a, 1);
