@@ -68,21 +68,21 @@ Status reduce_many(const ReduceMany& request) {
                                     "float64, float16 and bfloat16, bit-and and bit-or for int32, int64 and uint8; "
                                     "convert the values first"};
   }
-  if (request.element_count == 0) return {};
-  std::array<Leaf, 64> few;
-  std::vector<Leaf> many;
-  std::span<Leaf> room = few;
+  if (request.element_count == 0 || request.outputs.empty()) return {};
+  std::array<Step, 64> few;
+  std::vector<Step> many;
+  std::span<Step> room = few;
   if (request.operands.size() > few.size()) {
     many.resize(request.operands.size());
     room = many;
   }
   Program program{.op = request.op,
-                  .leaves = plan_tree(request.operands, room),
+                  .steps = plan_tree(request.operands, room),
                   .outputs = request.outputs,
                   .element_count = static_cast<size_t>(request.element_count),
                   .stores = request.stores};
   const bool mean = request.op == ReduceOp::kWeightedMean;
-  if (program.leaves.empty() || (mean && request.divisor == 0)) {
+  if (program.steps.empty() || (mean && request.divisor == 0)) {
     fill_with_zeros(request);
     return {};
   }

@@ -143,52 +143,66 @@ class Finish {
   const V factor_;
 };
 
-// Trees of known shape stay in registers.
-template <class E, class Op>
-struct TwoLeaves {
-  template <class D>
-  static HWY_INLINE Quad<hn::Vec<D>> quad(D d, std::span<const Leaf> leaves, size_t offset) {
-    return combine<Op>(load_quad<E>(d, leaves[0].data + offset), load_quad<E>(d, leaves[1].data + offset));
+// The accumulators of a stretch of elements: a quad, or one vector of which the first lanes count.
+template <class E, class D>
+struct WholeQuad {
+  using Tag = D;
+  using Value = Quad<hn::Vec<D>>;
+  static constexpr size_t kVectors = 4;
+  D d;
+  HWY_INLINE Value load(const std::byte* at) const { return load_quad<E>(d, at); }
+  HWY_INLINE Value load_waiting(const hn::TFromD<D>* at) const {
+    return load_quad<Same<hn::TFromD<D>>>(d, reinterpret_cast<const std::byte*>(at));
+  }
+  HWY_INLINE void store_waiting(const Value& value, hn::TFromD<D>* at) const {
+    Same<hn::TFromD<D>>::store(d, value, reinterpret_cast<std::byte*>(at));
   }
 };
-
-// Any tree: subtrees that wait lie on a stack in memory, the topmost one in registers.
-template <class E, class Op>
-struct AnyTree {
-  template <class D>
-  static HWY_INLINE Quad<hn::Vec<D>> quad(D d, std::span<const Leaf> leaves, size_t offset) {
-    using T = hn::TFromD<D>;
-    const size_t step = 4 * hn::Lanes(d);
-    HWY_ALIGN T stack[kDeepestStack * 4 * hn::MaxLanes(d)];
-    T* top = stack;
-    auto value = load_quad<E>(d, leaves[0].data + offset);
-    for (const Leaf& leaf : leaves.subspan(1)) {
-      Same<T>::store(d, value, reinterpret_cast<std::byte*>(top));
-      top += step;
-      value = load_quad<E>(d, leaf.data + offset);
-      for (uint32_t join = 0; join < leaf.joins; ++join) {
-        top -= step;
-        value = combine<Op>(load_quad<Same<T>>(d, reinterpret_cast<const std::byte*>(top)), value);
-      }
-    }
-    return value;
-  }
+template <class E, class D>
+struct SomeLanes {
+  using Tag = D;
+  using Value = hn::Vec<D>;
+  static constexpr size_t kVectors = 1;
+  D d;
+  size_t count;
+  HWY_INLINE Value load(const std::byte* at) const { return E::load_lanes(d, at, count); }
+  HWY_INLINE Value load_waiting(const hn::TFromD<D>* at) const { return hn::Load(d, at); }
+  HWY_INLINE void store_waiting(const Value& value, hn::TFromD<D>* at) const { hn::Store(value, d, at); }
 };
 
-// One vector, of which `count` lanes count.
-template <class E, class Op, class D>
-HWY_INLINE hn::Vec<D> lanes_of_tree(D d, std::span<const Leaf> leaves, size_t offset, size_t count) {
+template <class Op, class V>
+HWY_INLINE V combine(const V& a, const V& b) {
+  return Op::combine(a, b);
+}
+
+// What a step pushes.
+template <class Op, class Stretch>
+HWY_INLINE typename Stretch::Value subtree(const Stretch& stretch, const Step& step, size_t offset) {
+  const auto first = stretch.load(step.operands[0] + offset);
+  if (step.operand_count == 1) return first;
+  const auto pair = combine<Op>(first, stretch.load(step.operands[1] + offset));
+  if (step.operand_count == 2) return pair;
+  const auto third = stretch.load(step.operands[2] + offset);
+  if (step.operand_count == 3) return combine<Op>(pair, third);
+  return combine<Op>(pair, combine<Op>(third, stretch.load(step.operands[3] + offset)));
+}
+
+// The whole tree. Subtrees that wait lie on a stack in memory, the topmost one in registers.
+template <class Op, class Stretch>
+HWY_INLINE typename Stretch::Value tree(const Stretch& stretch, std::span<const Step> steps, size_t offset) {
+  using D = typename Stretch::Tag;
   using T = hn::TFromD<D>;
-  HWY_ALIGN T stack[kDeepestStack * hn::MaxLanes(d)];
+  const size_t room = Stretch::kVectors * hn::Lanes(D());
+  HWY_ALIGN T stack[kDeepestStack * Stretch::kVectors * hn::MaxLanes(D())];
   T* top = stack;
-  auto value = E::load_lanes(d, leaves[0].data + offset, count);
-  for (const Leaf& leaf : leaves.subspan(1)) {
-    hn::Store(value, d, top);
-    top += hn::Lanes(d);
-    value = E::load_lanes(d, leaf.data + offset, count);
-    for (uint32_t join = 0; join < leaf.joins; ++join) {
-      top -= hn::Lanes(d);
-      value = Op::combine(hn::Load(d, top), value);
+  auto value = subtree<Op>(stretch, steps[0], offset);
+  for (const Step& step : steps.subspan(1)) {
+    stretch.store_waiting(value, top);
+    top += room;
+    value = subtree<Op>(stretch, step, offset);
+    for (uint32_t join = 0; join < step.joins; ++join) {
+      top -= room;
+      value = combine<Op>(stretch.load_waiting(top), value);
     }
   }
   return value;
@@ -206,25 +220,27 @@ template <class E, class Op, class D>
 HWY_INLINE void walk_singly(D d, const Program& program, const Finish<Op, D>& finish, size_t begin, size_t end) {
   for (size_t at = begin; at < end; at += hn::Lanes(d)) {
     const size_t count = std::min(hn::Lanes(d), end - at);
-    const auto value = finish(d, lanes_of_tree<E, Op>(d, program.leaves, at * E::kBytes, count));
+    const SomeLanes<E, D> stretch{d, count};
+    const auto value = finish(d, tree<Op>(stretch, program.steps, at * E::kBytes));
     for (std::byte* output : program.outputs) {
       E::template store_lanes<!Finish<Op, D>::kActs>(d, value, output + at * E::kBytes, count);
     }
   }
 }
 
-template <class E, class Op, class Tree>
+template <class E, class Op>
 void walk(const Program& program) {
-  const hn::ScalableTag<typename E::Accumulator> d;
-  using D = decltype(d);
-  const Finish<Op, std::remove_const_t<D>> finish(d, program);
+  using D = hn::ScalableTag<typename E::Accumulator>;
+  const D d;
+  const Finish<Op, D> finish(d, program);
+  const WholeQuad<E, D> stretch{d};
   const bool streams = program.stores == StoreKind::kNonTemporal;
   const size_t step = 4 * hn::Lanes(d);
   size_t at = streams ? elements_before_line<E>(program) : 0;
   walk_singly<E>(d, program, finish, 0, at);
   for (; program.element_count - at >= step; at += step) {
     const size_t offset = at * E::kBytes;
-    const auto packed = E::template pack<!finish.kActs>(d, finish(d, Tree::quad(d, program.leaves, offset)));
+    const auto packed = E::template pack<!finish.kActs>(d, finish(d, tree<Op>(stretch, program.steps, offset)));
     for (std::byte* output : program.outputs) {
       if (streams && reinterpret_cast<uintptr_t>(output + offset) % 64 == 0) {
         E::stream(d, packed, output + offset);
@@ -237,25 +253,19 @@ void walk(const Program& program) {
   if (streams) hwy::FlushStream();
 }
 
-template <class E, class Op>
-void run_operation(const Program& program) {
-  if (program.leaves.size() == 2) return walk<E, Op, TwoLeaves<E, Op>>(program);
-  walk<E, Op, AnyTree<E, Op>>(program);
-}
-
 // For types whose sums, products and order need different lanes (integers): `U` wraps, `E` compares.
 template <class E, class U>
 void run_ordered(const Program& program) {
   switch (program.op) {
     case ReduceOp::kSum:
     case ReduceOp::kWeightedMean:
-      return run_operation<U, Sum>(program);
+      return walk<U, Sum>(program);
     case ReduceOp::kProduct:
-      return run_operation<U, Product>(program);
+      return walk<U, Product>(program);
     case ReduceOp::kMin:
-      return run_operation<E, Min>(program);
+      return walk<E, Min>(program);
     case ReduceOp::kMax:
-      return run_operation<E, Max>(program);
+      return walk<E, Max>(program);
     case ReduceOp::kBitAnd:
     case ReduceOp::kBitOr:
       return;

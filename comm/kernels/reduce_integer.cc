@@ -12,8 +12,8 @@ namespace rondo::comm::HWY_NAMESPACE {
 
 template <typename T>
 void run_whole(const Program& program) {
-  if (program.op == ReduceOp::kBitAnd) return run_operation<Same<T>, BitAnd>(program);
-  if (program.op == ReduceOp::kBitOr) return run_operation<Same<T>, BitOr>(program);
+  if (program.op == ReduceOp::kBitAnd) return walk<Same<T>, BitAnd>(program);
+  if (program.op == ReduceOp::kBitOr) return walk<Same<T>, BitOr>(program);
   run_ordered<Same<T>, Same<std::make_unsigned_t<T>>>(program);
 }
 

@@ -129,6 +129,32 @@ TEST(Vectors, CoverTheInstructionSetsThatAreBuiltAndThere) {
   EXPECT_EQ(std::string(kernel_target()), seen.front());
 }
 
+// A power of two is multiplied by its reciprocal when that is exact; the reference always divides.
+TEST(Vectors, DivideByEveryKindOfDivisorAsTheReferenceDoes) {
+  constexpr double kDivisors[] = {1,       2,       3,        4,        -8,        0.25,     1.5,  1024,   0x1p127,
+                                  0x1p128, 0x1p149, 0x1p-127, 0x1p-149, 0x1p-1022, 0x1p1023, 1e30, 1e-320, 0};
+  for (const DType type : {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBFloat16}) {
+    std::vector<Elements> operands;
+    for (size_t i = 0; i < 3; ++i) operands.push_back(make_elements(type, 530, i));
+    const auto from = pointers(operands);
+    for (const double divisor : kDivisors) {
+      ReduceMany request{
+          .dtype = type, .op = ReduceOp::kWeightedMean, .operands = from, .divisor = divisor, .element_count = 530};
+      Elements expected(type, 530, 0);
+      const std::array reference_outputs{expected.data()};
+      request.outputs = reference_outputs;
+      ASSERT_TRUE(reference::reduce_many(request).ok());
+      for_each_target([&](const std::string& target) {
+        Elements got(type, 530, 1);
+        const std::array outputs{got.data()};
+        request.outputs = outputs;
+        ASSERT_TRUE(reduce_many(request).ok());
+        EXPECT_TRUE(got.same_bits(expected)) << target << " " << name(type) << " / " << divisor;
+      });
+    }
+  }
+}
+
 TEST(Vectors, ReadManyOperandsOfWhichOnlySomeAreThere) {
   constexpr size_t kOperands = 70;
   constexpr int64_t kCount = 301;
