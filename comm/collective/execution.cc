@@ -1,6 +1,7 @@
 #include "comm/collective/execution.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -204,6 +205,10 @@ Result<std::span<std::byte>> Execution::resolve(Turn& turn, const Place& place) 
   const size_t begin = static_cast<size_t>(place.range.begin) * width;
   const size_t bytes = static_cast<size_t>(place.range.count()) * width;
   if (place.space == Space::kScratch) return std::span(turn.scratch).subspan(begin, bytes);
+  if (place.space != Space::kData) {
+    return Status(Code::kUnsupported,
+                  "no \"" + std::string(name(place.space)) + "\" memory is bound to this collective");
+  }
   if (place.rank == schedule_->at.rank) {
     return bytes == 0 ? std::span<std::byte>() : std::span(binding_.data.bytes() + begin, bytes);
   }
@@ -228,13 +233,61 @@ void Execution::set_weight(const Place& place, double weight) {
   }
 }
 
-Progress Execution::run_reduce(Turn& turn, const Action& action) {
-  struct Operand {
-    std::span<std::byte> bytes;
-    double weight;
+namespace {
+
+/// The canonical tree over `operands`, some elements at a time.
+class Tree {
+ public:
+  Tree(DType type, ReduceOp op, std::span<const std::byte* const> operands)
+      : operands_(operands),
+        type_(type),
+        op_(op),
+        levels_(static_cast<size_t>(std::bit_width(operands.size())) * kElements * byte_width(type)) {}
+
+  static constexpr int64_t kElements = 4096;  // at a time, so that the partial sums stay in the cache
+
+  /// Sums `count` <= kElements elements from byte `offset` on; the result stays valid until the next call.
+  Result<std::byte*> sum(size_t offset, int64_t count) {
+    offset_ = offset;
+    count_ = count;
+    std::byte* result = levels_.data();
+    const auto found = evaluate({0, operands_.size()}, 0);
+    RONDO_TRY(found);
+    if (*found != result) std::memcpy(result, *found, static_cast<size_t>(count) * byte_width(type_));
+    return result;
+  }
+
+ private:
+  struct Part {
+    size_t lo;
+    size_t hi;
   };
+  // Where T(lo, hi) is: an operand, or `level`. Recursion: log2 of the number of operands deep.
+  Result<const std::byte*> evaluate(Part part, size_t level) {
+    if (part.hi - part.lo == 1) return operands_[part.lo] + offset_;
+    const size_t middle = part.lo + std::bit_floor(part.hi - part.lo - 1);
+    const auto left = evaluate({part.lo, middle}, level);
+    RONDO_TRY(left);
+    const auto right = evaluate({middle, part.hi}, level + 1);
+    RONDO_TRY(right);
+    std::byte* into = levels_.data() + level * kElements * byte_width(type_);
+    RONDO_TRY(reduce(type_, op_, *left, *right, into, count_));
+    return into;
+  }
+
+  const std::span<const std::byte* const> operands_;
+  const DType type_;
+  const ReduceOp op_;
+  std::vector<std::byte> levels_;
+  size_t offset_ = 0;
+  int64_t count_ = 0;
+};
+
+}  // namespace
+
+Progress Execution::run_reduce(Turn& turn, const Action& action) {
   const bool mean = binding_.op == ReduceOp::kWeightedMean;
-  std::vector<Operand> operands;
+  std::vector<const std::byte*> operands;
   double weight = 0;
   for (const Place& place : action.from) {
     const auto bytes = resolve(turn, place);
@@ -242,7 +295,7 @@ Progress Execution::run_reduce(Turn& turn, const Action& action) {
     const double of_place = weight_of(place);
     weight += of_place;
     // An operand of weight 0 contributes nothing, not even a NaN.
-    if (!mean || of_place != 0) operands.push_back({*bytes, of_place});
+    if (!mean || of_place != 0) operands.push_back(bytes->data());
   }
   std::vector<std::span<std::byte>> targets;
   for (const Place& place : action.to) {
@@ -251,33 +304,24 @@ Progress Execution::run_reduce(Turn& turn, const Action& action) {
     targets.push_back(*bytes);
     set_weight(place, weight);
   }
-  const int64_t count = action.to[0].range.count();
-  if (count == 0) return Progress::kDone;
-  // The sum may be built in a target only if that target is no operand that is read later.
-  const auto read_later = [&](const std::byte* target) {
-    for (size_t i = 2; i < operands.size(); ++i) {
-      if (operands[i].bytes.data() == target) return true;
-    }
-    return false;
-  };
-  const auto home = std::find_if(targets.begin(), targets.end(), [&](const auto& t) { return !read_later(t.data()); });
-  if (home == targets.end()) return fail(Status(Code::kInvalidArgument, "a reduce action has no target to sum in"));
-  std::byte* sum = home->data();
-  const size_t bytes = home->size();
+  const DType type = binding_.data.dtype;
   if (operands.empty()) {
-    std::memset(sum, 0, bytes);
-  } else if (operands.size() == 1) {
-    if (sum != operands[0].bytes.data()) std::memmove(sum, operands[0].bytes.data(), bytes);
-  } else {
-    const std::byte* left = operands[0].bytes.data();
-    for (size_t i = 1; i < operands.size(); ++i) {
-      Status status = reduce(binding_.data.dtype, binding_.op, left, operands[i].bytes.data(), sum, count);
-      if (!status.ok()) return fail(std::move(status));
-      left = sum;
-    }
+    for (const auto& target : targets) std::memset(target.data(), 0, target.size());
+    return Progress::kDone;
   }
-  for (const auto& target : targets) {
-    if (target.data() != sum) std::memcpy(target.data(), sum, bytes);
+  Tree tree(type, binding_.op, operands);
+  const int64_t total = action.to[0].range.count();
+  for (int64_t begin = 0; begin < total; begin += Tree::kElements) {
+    const int64_t count = std::min(Tree::kElements, total - begin);
+    const size_t offset = static_cast<size_t>(begin) * byte_width(type);
+    const auto sum = tree.sum(offset, count);
+    if (!sum.ok()) return fail(sum.status());
+    if (mean && action.finality == Finality::kFinal) {
+      if (Status status = divide(type, *sum, count, weight); !status.ok()) return fail(std::move(status));
+    }
+    for (const auto& target : targets) {
+      std::memcpy(target.data() + offset, *sum, static_cast<size_t>(count) * byte_width(type));
+    }
   }
   return Progress::kDone;
 }

@@ -12,9 +12,9 @@
 
 #include "comm/collective/descriptor.h"
 #include "comm/group/operation.h"
-#include "comm/schedule/schedule.h"
 #include "comm/transport/transport.h"
 #include "rondo/comm/buffer.h"
+#include "rondo/comm/schedule.h"
 
 namespace rondo::comm {
 

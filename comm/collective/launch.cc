@@ -6,6 +6,7 @@
 
 #include "comm/collective/collective_state.h"
 #include "comm/kernels/kernels.h"
+#include "comm/schedule/makers.h"
 
 namespace rondo::comm {
 namespace {
@@ -47,17 +48,18 @@ Schedule make_schedule(const Group& group, const Launch& request, const std::str
   const ScheduleRequest shape{.at = group.state()->at(),
                               .element_count = request.data.element_count,
                               .segment_elements = std::max<int64_t>(
-                                  1, options.segment_bytes / static_cast<int64_t>(byte_width(request.data.dtype)))};
+                                  1, options.segment_bytes / static_cast<int64_t>(byte_width(request.data.dtype))),
+                              .root = request.root};
   switch (request.kind) {
     case CollectiveKind::kBroadcast:
-      return chain_broadcast(shape, request.root);
+      return chain_broadcast(shape);
     case CollectiveKind::kAllGather:
       return ring_all_gather(shape);
     case CollectiveKind::kAllReduce:
     case CollectiveKind::kBarrier:
       break;
   }
-  if (request.kind == CollectiveKind::kAllReduce && algorithm == "direct") return direct_all_reduce(shape);
+  if (request.kind == CollectiveKind::kAllReduce && algorithm == "push") return push_all_reduce(shape);
   return ring_all_reduce(shape);
 }
 
@@ -83,9 +85,9 @@ Work launch(Group& group, Launch request) {
   GroupState& state = *group.state();
   const GroupOptions& options = state.identity().options;
   const std::string& algorithm = options.algorithm;
-  if (!algorithm.empty() && algorithm != "ring" && algorithm != "direct") {
+  if (!algorithm.empty() && algorithm != "ring" && algorithm != "push") {
     return Work::finished(Status(Code::kInvalidArgument,
-                                 "unknown algorithm \"" + algorithm + "\": there are \"ring\" and \"direct\"",
+                                 "unknown algorithm \"" + algorithm + "\": there are \"ring\" and \"push\"",
                                  where_of(group, request)));
   }
   Descriptor descriptor{.kind = request.kind,
@@ -98,11 +100,11 @@ Work launch(Group& group, Launch request) {
                   .op = request.op,
                   .weight = request.options.weight,
                   .job_ranks = state.identity().job_ranks};
-  if (algorithm == "direct" && request.kind == CollectiveKind::kAllReduce && group.world_size() > 1) {
+  if (algorithm == "push" && request.kind == CollectiveKind::kAllReduce && group.world_size() > 1) {
     const auto registered = state.find_registered({request.data.bytes(), request.data.byte_count()});
     if (!state.abilities().region || !registered) {
       return Work::finished(Status(Code::kUnsupported,
-                                   "algorithm \"direct\" needs a transport with shared regions and a buffer from "
+                                   "algorithm \"push\" needs a transport with shared regions and a buffer from "
                                    "group.allocate()",
                                    where_of(group, request)));
     }

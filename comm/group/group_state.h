@@ -17,10 +17,10 @@
 
 #include "comm/group/endpoint_state.h"
 #include "comm/group/operation.h"
-#include "comm/schedule/schedule.h"
 #include "comm/transport/transport.h"
 #include "comm/watch/job_page.h"
 #include "rondo/comm/group.h"
+#include "rondo/comm/schedule.h"
 #include "rondo/comm/thread_annotations.h"
 
 namespace rondo::comm {

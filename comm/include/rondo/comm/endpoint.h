@@ -11,18 +11,12 @@
 
 #include "rondo/comm/env.h"
 #include "rondo/comm/log.h"
+#include "rondo/comm/position.h"
 #include "rondo/comm/secret.h"
 #include "rondo/comm/status.h"
 #include "rondo/comm/store.h"
 
 namespace rondo::comm {
-
-/// A rank among `world_size` ranks.
-struct Position {
-  int rank = 0;
-  int world_size = 1;
-  bool operator==(const Position&) const = default;
-};
 
 enum class TransportKind : uint8_t { kInproc, kTcp };
 std::string_view name(TransportKind kind);
