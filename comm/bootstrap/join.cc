@@ -124,7 +124,7 @@ Result<Joined> join(const Bootstrap& bootstrap, LogSink log, Deadline deadline) 
   options.generation = bootstrap.generation;
   options.env = env;
   options.store = meeting->store;
-  options.transport = TransportKind::kTcp;
+  options.transport = bootstrap.transport;
   options.listen = data_address(bootstrap, *env);
   options.control_descriptor = bootstrap.control_descriptor;
   options.log = std::move(log);

@@ -1,5 +1,6 @@
 #include "comm/group/formation.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -35,7 +36,8 @@ Progress GroupFormation::advance(TimePoint now) {
     case Step::kPublish: {
       // First of all: a rank that is here is never called absent, whatever it waits for.
       if (!call_) {
-        const std::string address = endpoint_->port() ? endpoint_->port()->address().text : kNoAddress;
+        std::string address = endpoint_->port() ? endpoint_->port()->address().text : kNoAddress;
+        if (endpoint_->post()) address += " " + endpoint_->post()->mailbox();
         call_ = endpoint.store->start({.kind = StoreRequest::Kind::kSet, .keys = {key(at.rank)}, .value = address});
       }
       const Progress progress = call_->advance(now);
@@ -75,10 +77,15 @@ Progress GroupFormation::advance(TimePoint now) {
       if (progress != Progress::kDone) return progress;
       GroupIdentity identity{
           .id = derive_group_id(kWholeJob, endpoint.generation, 0, options_.name), .options = options_, .at = at};
+      std::vector<std::string> mailboxes;
       for (int rank = 0; rank < at.world_size; ++rank) {
+        const std::string& published = call_->values()[static_cast<size_t>(rank)];  // "ADDRESS" or "ADDRESS MAILBOX"
+        const size_t space = std::min(published.find(' '), published.size());
         identity.job_ranks.push_back(rank);
-        identity.addresses.push_back({call_->values()[static_cast<size_t>(rank)]});
+        identity.addresses.push_back({published.substr(0, space)});
+        mailboxes.push_back(published.substr(std::min(space + 1, published.size())));
       }
+      endpoint_->set_mailboxes(std::move(mailboxes));
       auto group = GroupState::create(endpoint_, std::move(identity));
       if (!group.ok()) return fail(group.status());
       group_ = std::move(*group);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "rondo/comm/env.h"
+#include "rondo/comm/memory.h"
 #include "rondo/comm/status.h"
 
 namespace rondo::comm {
@@ -14,11 +15,16 @@ class GroupState;
 class Transport;
 
 /// What an operation may use while it is asked to go on; valid for that call only, under the group's lock.
+/// kSpin: look a few hundred times before saying kBlocked. kGlance: look once.
+enum class Patience : uint8_t { kGlance, kSpin };
+
 struct Turn {
   GroupState& group;
   Transport& transport;
   std::vector<std::byte>& scratch;  // grows as needed, kept between operations
+  Region& staging;                  // as scratch, but peers may read it; empty until it is first needed
   TimePoint now;
+  Patience patience = Patience::kGlance;
 };
 
 class Operation {

@@ -18,7 +18,9 @@
 
 namespace rondo::comm {
 
-enum class TransportKind : uint8_t { kInproc, kTcp };
+/// kInproc: fake ranks, messages between threads. kTcp: streams (TCP on loopback, or Unix sockets). kShm: memory shared
+/// by the ranks of one host.
+enum class TransportKind : uint8_t { kInproc, kTcp, kShm };
 std::string_view name(TransportKind kind);
 
 /// What fake ranks of one process share instead of a network: message queues, mapped regions, signals, the job page.
@@ -34,8 +36,8 @@ struct EndpointOptions {
   std::shared_ptr<Env> env;      // required
   std::shared_ptr<Store> store;  // required
   TransportKind transport = TransportKind::kTcp;
-  std::shared_ptr<InprocFabric> fabric;                            // kInproc only
-  Address listen{"tcp:127.0.0.1:0"};                               // kTcp: where this rank accepts data links
+  std::shared_ptr<InprocFabric> fabric;  // kInproc; kShm of threads that share one mapping, for thread sanitizers
+  Address listen{"tcp:127.0.0.1:0"};     // where this rank accepts data links; not used with a fabric
   enum class Keeper : uint8_t { kOn, kOff } keeper = Keeper::kOn;  // kOff: simulated time
   int control_descriptor = -1;                                     // the agent's control connection; taken over
   LogSink log;                                                     // may be empty
