@@ -312,6 +312,13 @@ std::optional<GroupState::Registered> GroupState::find_registered(std::span<cons
   return std::nullopt;
 }
 
+std::span<std::byte> GroupState::peer_region(int peer, uint64_t id) {
+  const MutexLock lock(mutex_);
+  if (transport_ == nullptr) return {};
+  const auto region = transport_->peer_region(peer, id);
+  return region.ok() ? *region : std::span<std::byte>();
+}
+
 Result<std::shared_ptr<const Schedule>> GroupState::schedule(const ScheduleKey& key,
                                                              const std::function<Result<Schedule>()>& make) {
   constexpr size_t kKept = 256;

@@ -75,6 +75,8 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
     size_t offset = 0;
   };
   std::optional<Registered> find_registered(std::span<const std::byte> memory) RONDO_EXCLUDES(regions_mutex_);
+  /// A peer's region, mapped here; empty while it has not arrived, or the group ended.
+  std::span<std::byte> peer_region(int peer, uint64_t id) RONDO_EXCLUDES(mutex_);
   /// Schedules are pure and are kept per shape: goal, algorithm, elements, their width, root, wire. `make` runs when
   /// the key is new.
   using ScheduleKey = std::array<int64_t, 6>;

@@ -104,15 +104,15 @@ std::string_view Tuner::choose(const CallShape& call) const {
 std::string Tuner::explain(int world_size) const {
   std::string text;
   for (const Goal goal : {Goal::kAllReduce, Goal::kReduceScatter, Goal::kAllGather, Goal::kBroadcast}) {
-    std::string last;
+    Choice last{};
     for (size_t bytes = 1024; bytes <= size_t{1} << 30; bytes *= 2) {
       const CallShape call{.goal = goal, .world_size = world_size, .byte_count = bytes};
       const std::string_view rule = ruled(call);
       const Choice choice = rule.empty() ? by_default(call) : Choice{rule, "asked for by a rule"};
-      if (last == choice.algorithm) continue;
-      last = choice.algorithm;
-      text += std::string(name(goal)) + " from " + std::to_string(bytes / 1024) + " KiB: " + last + " (" +
-              std::string(choice.reason) + ")\n";
+      if (last.algorithm == choice.algorithm && last.reason == choice.reason) continue;
+      last = choice;
+      text += std::string(name(goal)) + " from " + std::to_string(bytes / 1024) +
+              " KiB: " + std::string(choice.algorithm) + " (" + std::string(choice.reason) + ")\n";
     }
   }
   return text;

@@ -119,6 +119,20 @@ TEST(Bootstrap, TakesASecretFileInPlaceOfPeerCredentials) {
   EXPECT_EQ(flagged->source, Source::kTorchrun) << "a secret file places no rank";
 }
 
+TEST(Bootstrap, SharesMemoryOnOneHostUnlessToldOtherwise) {
+  EXPECT_EQ(read_bootstrap({}, environment(kAgent))->transport, TransportKind::kShm);
+  EXPECT_EQ(read_bootstrap({}, environment(with(kAgent, {{"RONDO_TRANSPORT", "auto"}})))->transport,
+            TransportKind::kShm);
+  EXPECT_EQ(read_bootstrap({}, environment(with(kAgent, {{"RONDO_TRANSPORT", "tcp"}})))->transport,
+            TransportKind::kTcp);
+  EXPECT_EQ(read_bootstrap({.transport = "shm"}, environment(with(kAgent, {{"RONDO_TRANSPORT", "tcp"}})))->transport,
+            TransportKind::kShm);
+  const Status wrong = read_bootstrap({}, environment(with(kAgent, {{"RONDO_TRANSPORT", "smh"}}))).status();
+  EXPECT_EQ(wrong.code(), Code::kInvalidArgument);
+  EXPECT_NE(wrong.text().find("RONDO_TRANSPORT"), std::string::npos) << wrong.text();
+  EXPECT_NE(wrong.text().find("auto, shm or tcp"), std::string::npos) << wrong.text();
+}
+
 TEST(Bootstrap, KeepsLongAddressesWithinTheNameOfASocket) {
   const auto got = read_bootstrap({}, environment(with(kTorchrun, {{"MASTER_ADDR", std::string(250, 'h')}})));
   RONDO_ASSERT_OK(got);
