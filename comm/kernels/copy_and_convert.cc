@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "comm/kernels/elements-inl.h"
+#include "comm/kernels/half-inl.h"
 #include "comm/kernels/kernels.h"
 #include "hwy/cache_control.h"
 
@@ -24,7 +25,7 @@ void stream_bytes(const std::byte* from, std::byte* to, size_t byte_count) {
   size_t at = std::min(byte_count, (64 - reinterpret_cast<uintptr_t>(to) % 64) % 64);
   std::memcpy(to, from, at);
   for (; byte_count - at >= step; at += step) {
-    Bytes::stream(d, load_quad<Bytes>(d, from + at), to + at);
+    Bytes::stream(d, Bytes::load_quad(d, from + at), to + at);
   }
   std::memcpy(to + at, from + at, byte_count - at);
   hwy::FlushStream();
@@ -39,7 +40,7 @@ void widen_all(const std::byte* from, float* to, size_t count) {
   auto* out = reinterpret_cast<std::byte*>(to);
   size_t at = 0;
   for (; count - at >= 4 * lanes; at += 4 * lanes) {
-    Wide::store(d, load_quad<Half<Format>>(d, from + at * 2), out + at * 4);
+    Wide::store(d, Half<Format>::load_in_order(d, from + at * 2), out + at * 4);
   }
   for (; at < count; at += lanes) {
     const size_t some = std::min(lanes, count - at);
@@ -55,7 +56,7 @@ void narrow_all(const float* from, std::byte* to, size_t count) {
   const auto* in = reinterpret_cast<const std::byte*>(from);
   size_t at = 0;
   for (; count - at >= 4 * lanes; at += 4 * lanes) {
-    Half<Format>::store(d, Half<Format>::template pack<true>(d, load_quad<Wide>(d, in + at * 4)), to + at * 2);
+    Half<Format>::store(d, Half<Format>::template pack_in_order<true>(d, Wide::load_quad(d, in + at * 4)), to + at * 2);
   }
   for (; at < count; at += lanes) {
     const size_t some = std::min(lanes, count - at);

@@ -150,9 +150,9 @@ struct WholeQuad {
   using Value = Quad<hn::Vec<D>>;
   static constexpr size_t kVectors = 4;
   D d;
-  HWY_INLINE Value load(const std::byte* at) const { return load_quad<E>(d, at); }
+  HWY_INLINE Value load(const std::byte* at) const { return E::load_quad(d, at); }
   HWY_INLINE Value load_waiting(const hn::TFromD<D>* at) const {
-    return load_quad<Same<hn::TFromD<D>>>(d, reinterpret_cast<const std::byte*>(at));
+    return Same<hn::TFromD<D>>::load_quad(d, reinterpret_cast<const std::byte*>(at));
   }
   HWY_INLINE void store_waiting(const Value& value, hn::TFromD<D>* at) const {
     Same<hn::TFromD<D>>::store(d, value, reinterpret_cast<std::byte*>(at));

@@ -3,6 +3,7 @@
 #define HWY_TARGET_INCLUDE "comm/kernels/reduce_half.cc"
 #include "hwy/foreach_target.h"
 // After foreach_target.h.
+#include "comm/kernels/half-inl.h"
 #include "comm/kernels/program.h"
 #include "comm/kernels/reduce-inl.h"
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -88,14 +89,16 @@ class Case {
       }
       return text;
     };
-    std::string text = target + " " + std::string(name(op_)) + " of " + std::string(name(type_)) + ", " +
-                       std::to_string(operands_.size()) + " operands of " + std::to_string(count_);
-    if (at >= expected_.byte_count()) return text;
-    const size_t element = at / width * width;
-    text += ", element " + std::to_string(at / width) + ": got " + hex(got.data() + element) + ", reference " +
-            hex(expected_.data() + element) + ", operands";
-    for (const Elements& operand : operands_) text += " " + hex(operand.data() + element);
-    return text;
+    std::ostringstream text;
+    text << target << " " << name(op_) << " of " << name(type_) << ", " << operands_.size() << " operands of "
+         << count_;
+    if (at < expected_.byte_count()) {
+      const size_t element = at / width * width;
+      text << ", element " << at / width << ": got " << hex(got.data() + element) << ", reference "
+           << hex(expected_.data() + element) << ", operands";
+      for (const Elements& operand : operands_) text << " " << hex(operand.data() + element);
+    }
+    return text.str();
   }
 
   DType type_;
