@@ -33,6 +33,8 @@ class CollectiveState final : public Operation {
     done_.store(true, std::memory_order_release);
   }
   Where where() const override;
+  FlightCall flight_call() const override;
+  FlightPosition flight_position() const override;
 
  private:
   const std::shared_ptr<GroupState> group_;  // shared with the user's Group; the group drops this operation first

@@ -8,13 +8,11 @@
 #include <span>
 #include <string>
 
+#include "rondo/comm/collective_kind.h"
 #include "rondo/comm/dtype.h"
 #include "rondo/comm/status.h"
 
 namespace rondo::comm {
-
-enum class CollectiveKind : uint8_t { kAllReduce = 1, kBroadcast = 2, kAllGather = 3, kBarrier = 4 };
-std::string_view name(CollectiveKind kind);
 
 struct Descriptor {
   CollectiveKind kind = CollectiveKind::kAllReduce;

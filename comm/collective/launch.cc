@@ -75,6 +75,22 @@ Where CollectiveState::where() const {
           .phase = execution_.phase()};
 }
 
+FlightCall CollectiveState::flight_call() const {
+  const Descriptor& descriptor = execution_.descriptor();
+  return {.kind = descriptor.kind,
+          .dtype = descriptor.dtype,
+          .op = descriptor.op,
+          .root = descriptor.root,
+          .element_count = descriptor.element_count,
+          .algorithm = FlightName(execution_.algorithm()),
+          .tag = descriptor.tag};
+}
+
+FlightPosition CollectiveState::flight_position() const {
+  const int peer = execution_.waits_for();
+  return {.hop = execution_.hop(), .hop_count = execution_.hop_count(), .peer = peer < 0 ? -1 : group_->job_rank(peer)};
+}
+
 Work launch(Group& group, Launch request) {
   if (!group.joined()) {
     return Work::finished(Status(Code::kInvalidArgument, "this rank is not a member of the group"));
