@@ -164,6 +164,9 @@ Status read_agent(const Environment& environment, Bootstrap& result) {
   const auto messages = read_descriptor_number(environment, "RONDO_MESSAGES_FD");
   RONDO_TRY(messages);
   result.messages_descriptor = *messages;
+  const auto flight = read_descriptor_number(environment, "RONDO_FLIGHT_FD");
+  RONDO_TRY(flight);
+  result.flight_descriptor = *flight;
   if (result.secret_descriptor < 0 && result.secret_file.empty())
     return wrong(Code::kUnauthenticated,
                  "RONDO_STORE is set, but neither RONDO_SECRET_FD nor RONDO_SECRET_FILE: the "

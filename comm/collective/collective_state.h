@@ -42,6 +42,8 @@ class FinishedCollective final : public CollectiveState {
   Progress advance(Turn) override { return Progress::kDone; }
   Status status() const override { return outcome(); }
   Where where() const override { return {}; }
+  FlightCall flight_call() const override { return {}; }
+  FlightPosition flight_position() const override { return {}; }
 };
 
 /// A schedule carried out action by action, over any transport.
@@ -57,6 +59,11 @@ class ScheduledCollective final : public CollectiveState {
   Status status() const override { return execution_.status(); }
   Where where() const override {
     return where_of(*group(), execution_.descriptor(), execution_.waits_for(), execution_.phase());
+  }
+  FlightCall flight_call() const override { return flight_call_of(execution_.descriptor(), execution_.algorithm()); }
+  FlightPosition flight_position() const override {
+    return flight_position_of(*group(), execution_.waits_for(),
+                              {.hop = execution_.hop(), .hop_count = execution_.hop_count()});
   }
 
  private:

@@ -131,6 +131,21 @@ Status mismatch(const Descriptor& mine, const Descriptor& theirs, int my_rank, i
                 {.rank = my_rank, .peer = their_rank});
 }
 
+FlightCall flight_call_of(const Descriptor& descriptor, std::string_view algorithm) {
+  return {.kind = descriptor.kind,
+          .dtype = descriptor.dtype,
+          .op = descriptor.op,
+          .root = descriptor.root,
+          .element_count = descriptor.element_count,
+          .algorithm = FlightName(algorithm),
+          .tag = descriptor.tag};
+}
+
+FlightPosition flight_position_of(const GroupState& group, int waits_for, FlightPosition at) {
+  at.peer = waits_for < 0 ? -1 : group.job_rank(waits_for);
+  return at;
+}
+
 Where where_of(const GroupState& group, const Descriptor& descriptor, int waits_for, std::string phase) {
   return {.rank = group.job_rank(group.at().rank),
           .peer = waits_for < 0 ? -1 : group.job_rank(waits_for),

@@ -7,20 +7,14 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
+#include "comm/watch/flight_recorder.h"
+#include "rondo/comm/collective_kind.h"
 #include "rondo/comm/dtype.h"
 #include "rondo/comm/status.h"
 
 namespace rondo::comm {
-
-enum class CollectiveKind : uint8_t {
-  kAllReduce = 1,
-  kBroadcast = 2,
-  kAllGather = 3,
-  kBarrier = 4,
-  kReduceScatter = 5
-};
-std::string_view name(CollectiveKind kind);
 
 struct Descriptor {
   CollectiveKind kind = CollectiveKind::kAllReduce;
@@ -55,6 +49,9 @@ Status mismatch(const Descriptor& mine, const Descriptor& theirs, int my_rank, i
 
 class GroupState;
 /// For errors of a collective in flight; `waits_for` is a rank of the group, or -1.
+FlightCall flight_call_of(const Descriptor& descriptor, std::string_view algorithm);
+/// `at` without its peer.
+FlightPosition flight_position_of(const GroupState& group, int waits_for, FlightPosition at);
 Where where_of(const GroupState& group, const Descriptor& descriptor, int waits_for, std::string phase);
 
 }  // namespace rondo::comm

@@ -33,6 +33,11 @@ std::string Execution::phase() const {
   return "hop " + std::to_string(schedule_->actions[next_].hop + 1) + " of " + std::to_string(schedule_->hop_count);
 }
 
+uint16_t Execution::hop() const {
+  const auto& actions = schedule_->actions;
+  return next_ >= actions.size() ? hop_count() : static_cast<uint16_t>(std::min(actions[next_].hop + 1, UINT16_MAX));
+}
+
 Progress Execution::fail(Status status) {
   status_ = std::move(status);
   return Progress::kFailed;

@@ -3,10 +3,12 @@
 /// Never blocks; advance() does at most one segment's work. Threading: under the group's lock.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -42,6 +44,10 @@ class Execution {
   int waits_for() const { return waits_for_; }
   /// "hop 2 of 6".
   std::string phase() const;
+  /// The same in numbers; hop_count() of hop_count() at the end.
+  uint16_t hop() const;
+  uint16_t hop_count() const { return static_cast<uint16_t>(std::min(schedule_->hop_count, UINT16_MAX)); }
+  std::string_view algorithm() const { return schedule_->algorithm; }
 
  private:
   struct Peer {

@@ -59,6 +59,13 @@ Where FusedCollective::where() const {
   return where_of(*group(), call_.descriptor, waits_for_, kPhases[static_cast<size_t>(step_)]);
 }
 
+FlightCall FusedCollective::flight_call() const { return flight_call_of(call_.descriptor, "push"); }
+
+FlightPosition FusedCollective::flight_position() const {
+  const auto hop = static_cast<uint16_t>(step_ == Step::kLeave ? 2 : step_ > Step::kEntry ? 1 : 0);
+  return flight_position_of(*group(), waits_for_, {.hop = hop, .hop_count = 3});
+}
+
 Progress FusedCollective::fail(Status status) {
   status_ = std::move(status);
   return Progress::kFailed;

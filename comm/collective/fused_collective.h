@@ -39,6 +39,8 @@ class FusedCollective final : public CollectiveState {
   Progress advance(Turn turn) override;
   Status status() const override { return status_; }
   Where where() const override;
+  FlightCall flight_call() const override;
+  FlightPosition flight_position() const override;
 
  private:
   enum class Step : uint8_t { kPost, kEntry, kCarried, kRegistered, kStaged, kLeave };

@@ -65,6 +65,7 @@ Status EndpointState::install_page(std::shared_ptr<JobPage> page) {
     keeper.generation = options_.generation;
     keeper.control_descriptor = options_.control_descriptor;
     keeper.log = options_.log;
+    keeper.flight = options_.flight;
     if (options_.fabric) keeper.on_abort = [fabric = options_.fabric] { fabric->notify(); };
     auto started = Keeper::start(page, std::move(keeper));
     RONDO_TRY(started);

@@ -81,6 +81,8 @@ Result<std::shared_ptr<GroupState>> GroupState::create(const std::shared_ptr<End
   {
     const MutexLock lock(group->mutex_);
     group->transport_ = std::move(transport);
+    if (const auto& recorder = endpoint->options().flight)
+      group->flight_ = recorder->lane({.id = id.id, .name = id.options.name, .at = id.at}, endpoint->env().now());
   }
   RONDO_TRY(endpoint->add_group(group));
   return group;
@@ -90,8 +92,10 @@ void GroupState::enqueue(const std::shared_ptr<Operation>& operation) {
   const TimePoint now = endpoint_->env().now();
   const MutexLock lock(mutex_);
   publish_reached(next_sequence_);
+  operation->note = flight_.called(operation->flight_call(), next_sequence_, now);
   operation->enqueued(next_sequence_++);
   if (!ended_.ok()) {
+    operation->note.failed(ended_.code(), now);
     operation->finish(reason_for(*operation));
     return;
   }
@@ -127,12 +131,14 @@ bool GroupState::advance_locked(TimePoint now, Patience patience) {
   if (!head_started_) {
     head_started_ = true;
     head_since_ = now;
+    head.note.started(now);
   }
   switch (head.advance({*this, *transport_, scratch_, staging_, now, patience})) {
     case Progress::kDone: {
       const auto done = queue_.front();
       queue_.pop_front();
       head_started_ = false;
+      done->note.finished(now);
       done->finish({});
       return true;
     }
@@ -142,6 +148,7 @@ bool GroupState::advance_locked(TimePoint now, Patience patience) {
     case Progress::kProgressed:
       return true;
     case Progress::kBlocked:
+      head.note.blocked(head.flight_position());
       break;
   }
   if (now - head_since_ < identity_.options.operation_timeout) return false;
@@ -237,7 +244,20 @@ void GroupState::end_locked(const Status& reason) {
   live_.store(false, std::memory_order_release);
   // The transport goes first: it may still borrow memory of the operations.
   transport_.reset();
-  for (const auto& operation : std::exchange(queue_, {})) operation->finish(reason_for(*operation));
+  const TimePoint now = endpoint_->env().now();
+  for (const auto& operation : std::exchange(queue_, {})) {
+    operation->note.blocked(operation->flight_position());
+    operation->note.failed(reason.code(), now);
+    operation->finish(reason_for(*operation));
+  }
+  const Where& where = reason.where();
+  flight_.ended(reason.code(), where.peer, now);
+  if (const auto& recorder = endpoint_->options().flight; recorder && reason.code() != Code::kClosed)
+    recorder->ended({.code = reason.code(),
+                     .culprit = where.peer,
+                     .reporter = where.rank,
+                     .at_ns = flight_time(now),
+                     .text = reason.message()});
 }
 
 void GroupState::end(const Status& reason, int culprit) {

@@ -110,6 +110,7 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
 
   Mutex mutex_;
   std::unique_ptr<Transport> transport_ RONDO_GUARDED_BY(mutex_);  // null once ended or closed
+  FlightLane flight_ RONDO_GUARDED_BY(mutex_);
   std::deque<std::shared_ptr<Operation>> queue_ RONDO_GUARDED_BY(mutex_);
   uint64_t next_sequence_ RONDO_GUARDED_BY(mutex_) = 0;
   TimePoint head_since_ RONDO_GUARDED_BY(mutex_);

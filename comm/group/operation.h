@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "comm/watch/flight_recorder.h"
 #include "rondo/comm/env.h"
 #include "rondo/comm/memory.h"
 #include "rondo/comm/status.h"
@@ -40,6 +41,11 @@ class Operation {
   virtual void finish(const Status& outcome) = 0;
   /// For errors: operation, tag, sequence, phase, and the peer (job rank) that it waits for.
   virtual Where where() const = 0;
+  /// What the flight recorder keeps of this call, and of where it is.
+  virtual FlightCall flight_call() const = 0;
+  virtual FlightPosition flight_position() const = 0;
+
+  FlightNote note;  // its record; the group writes it, under its lock
 };
 
 }  // namespace rondo::comm

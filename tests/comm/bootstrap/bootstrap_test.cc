@@ -42,6 +42,7 @@ const Variables kAgent{{"RANK", "1"},
                        {"RONDO_SECRET_FD", "5"},
                        {"RONDO_CONTROL_FD", "6"},
                        {"RONDO_MESSAGES_FD", "7"},
+                       {"RONDO_FLIGHT_FD", "8"},
                        {"MASTER_ADDR", "127.0.0.1"},
                        {"MASTER_PORT", "29500"}};
 const Variables kTorchrun{{"RANK", "1"},
@@ -75,6 +76,7 @@ TEST(Bootstrap, ReadsWhatTheAgentGives) {
   EXPECT_EQ(got->secret_descriptor, 5);
   EXPECT_EQ(got->control_descriptor, 6);
   EXPECT_EQ(got->messages_descriptor, 7);
+  EXPECT_EQ(got->flight_descriptor, 8);
   EXPECT_EQ(got->run_directory, "/tmp/run");
   EXPECT_EQ(got->describe(), "rank 1 of 2 (local rank 1 of 2), started by rondo run");
 }

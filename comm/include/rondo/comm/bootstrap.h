@@ -35,11 +35,11 @@ struct Bootstrap {
   bool serve_store = false;      // rank 0 without an agent serves it
   JobId job;
   uint32_t generation = 0;  // restarts: TORCHELASTIC_RESTART_COUNT, RONDO_GENERATION
-  int secret_descriptor = -1, control_descriptor = -1, messages_descriptor = -1;
+  int secret_descriptor = -1, control_descriptor = -1, messages_descriptor = -1, flight_descriptor = -1;
   std::string secret_file;
   bool peer_credentials = false;  // all ranks on one host and no secret given: Unix sockets with SO_PEERCRED
   TransportKind transport = TransportKind::kShm;
-  std::string run_directory;  // RONDO_RUN_DIR, may be empty
+  std::string run_directory;  // RONDO_RUN_DIR, may be empty; without flight_descriptor flight/ in it is written
 
   /// "rank 1 of 2 (local rank 1 of 2), started by rondo run".
   std::string describe() const;

@@ -27,6 +27,9 @@ std::string_view name(TransportKind kind);
 class InprocFabric;
 Result<std::shared_ptr<InprocFabric>> make_inproc_fabric(int world_size);
 
+/// Writes down what this rank calls: rondo/comm/flight.h.
+class FlightRecorder;
+
 struct EndpointOptions {
   Position at;
   int local_rank = 0;
@@ -41,6 +44,7 @@ struct EndpointOptions {
   enum class Keeper : uint8_t { kOn, kOff } keeper = Keeper::kOn;  // kOff: simulated time
   int control_descriptor = -1;                                     // the agent's control connection; taken over
   LogSink log;                                                     // may be empty
+  std::shared_ptr<FlightRecorder> flight;                          // may be empty; shared with the keeper
 };
 
 class EndpointState;
