@@ -198,7 +198,7 @@ TEST(Join, RanksWithoutAnAgentWriteTheirFlightRecordsIntoTheRunsFolder) {
     EXPECT_EQ(flight->groups[0].code, Code::kClosed);
     ASSERT_EQ(flight->records.size(), 2u);
     EXPECT_EQ(flight->records[0].describe(), "all_reduce of 1 int64, sum");
-    EXPECT_EQ(flight->records[0].algorithm, "ring");
+    EXPECT_EQ(flight->records[0].algorithm, "push");
     EXPECT_EQ(flight->records[1].describe(), "barrier");
     for (const FlightRecord& record : flight->records) {
       EXPECT_EQ(record.state, FlightState::kFinished);
