@@ -3,6 +3,7 @@
 /// Threading: options are constant. `groups_` is locked; page and keeper are set once, by the first group creation.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -18,6 +19,7 @@
 namespace rondo::comm {
 
 class GroupState;
+struct GroupIdentity;
 
 class EndpointState {
  public:
@@ -28,6 +30,12 @@ class EndpointState {
   Env& env() const { return *options_.env; }
   const std::shared_ptr<TcpPort>& port() const { return port_; }
   Status open_port();
+
+  /// Puts something between every group of this endpoint and its transport: how tests inject faults. Set before the
+  /// first group is made, constant afterwards.
+  using TransportWrapper = std::function<std::unique_ptr<Transport>(std::unique_ptr<Transport>, const GroupIdentity&)>;
+  void wrap_transports(TransportWrapper wrapper) { wrapper_ = std::move(wrapper); }
+  const TransportWrapper& transport_wrapper() const { return wrapper_; }
 
   /// The job page of this host; null until the first group is formed.
   std::shared_ptr<JobPage> page() const RONDO_EXCLUDES(mutex_);
@@ -50,6 +58,7 @@ class EndpointState {
 
   const EndpointOptions options_;
   std::shared_ptr<TcpPort> port_;  // shared with the groups' transports
+  TransportWrapper wrapper_;       // may be empty
 
   mutable Mutex mutex_;
   std::vector<std::weak_ptr<GroupState>> groups_ RONDO_GUARDED_BY(mutex_);

@@ -53,6 +53,7 @@ Result<std::shared_ptr<GroupState>> GroupState::create(const std::shared_ptr<End
     RONDO_TRY(made);
     transport = std::move(*made);
   }
+  if (const auto& wrap = endpoint->transport_wrapper()) transport = wrap(std::move(transport), id);
   group->abilities_ = transport->abilities();
   {
     const MutexLock lock(group->mutex_);
