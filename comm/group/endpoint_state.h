@@ -3,6 +3,7 @@
 /// Threading: options are constant. `groups_` is locked; page and keeper are set once, by the first group creation.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -19,6 +20,7 @@
 namespace rondo::comm {
 
 class GroupState;
+struct GroupIdentity;
 
 class EndpointState {
  public:
@@ -36,6 +38,12 @@ class EndpointState {
   /// The mailboxes of all ranks of the job, known once the first group is formed.
   void set_mailboxes(std::vector<std::string> by_job_rank) RONDO_EXCLUDES(mutex_);
   std::string mailbox_of(int job_rank) const RONDO_EXCLUDES(mutex_);
+
+  /// Puts something between every group of this endpoint and its transport: how tests inject faults. Set before the
+  /// first group is made, constant afterwards.
+  using TransportWrapper = std::function<std::unique_ptr<Transport>(std::unique_ptr<Transport>, const GroupIdentity&)>;
+  void wrap_transports(TransportWrapper wrapper) { wrapper_ = std::move(wrapper); }
+  const TransportWrapper& transport_wrapper() const { return wrapper_; }
 
   /// The job page of this host; null until the first group is formed.
   std::shared_ptr<JobPage> page() const RONDO_EXCLUDES(mutex_);
@@ -61,6 +69,7 @@ class EndpointState {
   const EndpointOptions options_;
   std::shared_ptr<TcpPort> port_;  // shared with the groups' transports, as post_ is
   std::shared_ptr<RegionPost> post_;
+  TransportWrapper wrapper_;  // may be empty
 
   mutable Mutex mutex_;
   std::vector<std::weak_ptr<GroupState>> groups_ RONDO_GUARDED_BY(mutex_);

@@ -77,6 +77,7 @@ Result<std::shared_ptr<GroupState>> GroupState::create(const std::shared_ptr<End
   auto made = make_transport(*endpoint, id, group->page_);
   RONDO_TRY(made);
   std::unique_ptr<Transport> transport = std::move(*made);
+  if (const auto& wrap = endpoint->transport_wrapper()) transport = wrap(std::move(transport), id);
   group->abilities_ = transport->abilities();
   {
     const MutexLock lock(group->mutex_);
