@@ -73,9 +73,9 @@ bool Execution::start(Turn& turn) {
 Progress Execution::enter(const Board& board) {
   for (; entered_ < schedule_->at.world_size; ++entered_) {
     if (entered_ == schedule_->at.rank) continue;
-    if (!board.entered(entered_, descriptor_.sequence)) return blocked_on(entered_);
-    Status fits = compare_entries(board, descriptor_, schedule_->at.rank, entered_, binding_.job_ranks);
-    if (!fits.ok()) return fail(std::move(fits));
+    Status met = meet_at(board, descriptor_, schedule_->at.rank, entered_, binding_.job_ranks);
+    if (met.is_pending()) return blocked_on(entered_);
+    if (!met.ok()) return fail(std::move(met));
     peers_[static_cast<size_t>(entered_)].descriptor_seen = true;
   }
   return Progress::kDone;

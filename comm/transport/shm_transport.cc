@@ -73,7 +73,10 @@ class ShmTransport final : public Transport {
 
   std::vector<WaitHandle> wait_handles() const override { return options_.messages->wait_handles(); }
   void idle(Duration at_most) override { options_.messages->idle(at_most); }
-  Status goodbye(TimePoint now) override { return options_.messages->goodbye(now); }
+  Status goodbye(TimePoint now) override {
+    board_.leave();
+    return options_.messages->goodbye(now);
+  }
 
  private:
   int ranks() const { return static_cast<int>(options_.job_ranks.size()); }
