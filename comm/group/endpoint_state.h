@@ -3,12 +3,14 @@
 /// Threading: options are constant. `groups_` is locked; page and keeper are set once, by the first group creation.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "comm/transport/inproc.h"
+#include "comm/transport/region_post.h"
 #include "comm/transport/tcp.h"
 #include "comm/watch/job_page.h"
 #include "comm/watch/keeper.h"
@@ -18,6 +20,7 @@
 namespace rondo::comm {
 
 class GroupState;
+struct GroupIdentity;
 
 class EndpointState {
  public:
@@ -27,7 +30,20 @@ class EndpointState {
   const EndpointOptions& options() const { return options_; }
   Env& env() const { return *options_.env; }
   const std::shared_ptr<TcpPort>& port() const { return port_; }
-  Status open_port();
+  /// How peers of this host hand memory over; null unless kShm.
+  const std::shared_ptr<RegionPost>& post() const { return post_; }
+  /// Opens what the transport needs.
+  Status open();
+
+  /// The mailboxes of all ranks of the job, known once the first group is formed.
+  void set_mailboxes(std::vector<std::string> by_job_rank) RONDO_EXCLUDES(mutex_);
+  std::string mailbox_of(int job_rank) const RONDO_EXCLUDES(mutex_);
+
+  /// Puts something between every group of this endpoint and its transport: how tests inject faults. Set before the
+  /// first group is made, constant afterwards.
+  using TransportWrapper = std::function<std::unique_ptr<Transport>(std::unique_ptr<Transport>, const GroupIdentity&)>;
+  void wrap_transports(TransportWrapper wrapper) { wrapper_ = std::move(wrapper); }
+  const TransportWrapper& transport_wrapper() const { return wrapper_; }
 
   /// The job page of this host; null until the first group is formed.
   std::shared_ptr<JobPage> page() const RONDO_EXCLUDES(mutex_);
@@ -47,15 +63,20 @@ class EndpointState {
 
  private:
   std::vector<std::shared_ptr<GroupState>> live_groups() RONDO_EXCLUDES(mutex_);
+  std::vector<WaitHandle> wait_handles() RONDO_EXCLUDES(mutex_);
+  void idle_at_bell(Duration at_most) RONDO_EXCLUDES(mutex_);
 
   const EndpointOptions options_;
-  std::shared_ptr<TcpPort> port_;  // shared with the groups' transports
+  std::shared_ptr<TcpPort> port_;  // shared with the groups' transports, as post_ is
+  std::shared_ptr<RegionPost> post_;
+  TransportWrapper wrapper_;  // may be empty
 
   mutable Mutex mutex_;
   std::vector<std::weak_ptr<GroupState>> groups_ RONDO_GUARDED_BY(mutex_);
   std::map<std::string, int> creations_ RONDO_GUARDED_BY(mutex_);
   std::shared_ptr<JobPage> page_ RONDO_GUARDED_BY(mutex_);  // shared with the keeper and the groups
   std::unique_ptr<Keeper> keeper_ RONDO_GUARDED_BY(mutex_);
+  std::vector<std::string> mailboxes_ RONDO_GUARDED_BY(mutex_);
 };
 
 }  // namespace rondo::comm

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "comm/sim/stream_faults.h"
+
 namespace rondo::comm {
 namespace {
 
@@ -31,20 +33,33 @@ struct Connection {
   Pipe from_acceptor;
   std::string dialer;
   std::string acceptor;
+
+  /// As the kernel resets it: at both ends, with all that was under way.
+  void reset() {
+    for (Pipe* pipe : {&from_dialer, &from_acceptor}) {
+      pipe->reset = true;
+      pipe->pieces.clear();
+      pipe->byte_count = 0;
+    }
+  }
 };
 
 struct Port {
   std::string owner;
+  int rank = -1;
   std::deque<std::unique_ptr<Stream>> waiting;
 };
 
 class World final : public SimWorld, public std::enable_shared_from_this<World> {
  public:
-  explicit World(SimOptions options) : options_(options), random_(options.seed) {}
+  explicit World(SimOptions options) : options_(std::move(options)), random_(options_.seed) {}
 
-  std::shared_ptr<Env> env(const std::string& name) override;
+  std::shared_ptr<Env> env(const std::string& name, int rank) override;
   TimePoint now() const override { return now_; }
-  void advance(Duration by) override { now_ += std::max(by, Duration::zero()); }
+  void advance(Duration by) override {
+    now_ += std::max(by, Duration::zero());
+    note(Event::kTime, {static_cast<uint64_t>(by.count())});
+  }
   void kill(const std::string& name) override;
 
   const SimOptions& options() const { return options_; }
@@ -58,9 +73,16 @@ class World final : public SimWorld, public std::enable_shared_from_this<World> 
     return options_.latency_min + Duration(spread > 0 ? static_cast<int64_t>(draw(static_cast<uint64_t>(spread))) : 0);
   }
 
+  void note(Event event, std::initializer_list<uint64_t> words) {
+    if (options_.trace) options_.trace->note(event, words);
+  }
+  /// How often `pair` did this before.
+  uint64_t count(std::map<std::pair<int, int>, uint64_t>& counts, std::pair<int, int> pair) { return counts[pair]++; }
+
   std::map<std::string, std::shared_ptr<Port>> ports;  // shared with their listeners
   std::vector<std::weak_ptr<Connection>> connections;
   int ports_named = 0;
+  std::map<std::pair<int, int>, uint64_t> dials, connected;  // by ranks: from, to
 
  private:
   const SimOptions options_;
@@ -68,13 +90,25 @@ class World final : public SimWorld, public std::enable_shared_from_this<World> 
   TimePoint now_{std::chrono::hours(1)};
 };
 
+/// One end of a connection: who holds it, and who the other is.
+struct End {
+  std::string owner;
+  int rank = -1;
+  int peer = -1;
+  enum class Side : uint8_t { kDialer, kAcceptor } side = Side::kDialer;
+  uint64_t nth = 0;  // connection of this pair
+};
+
 class SimStream final : public Stream {
  public:
-  SimStream(std::shared_ptr<World> world, std::shared_ptr<Connection> connection, bool dialer)
+  SimStream(std::shared_ptr<World> world, std::shared_ptr<Connection> connection, const End& end)
       : world_(std::move(world)),
         connection_(std::move(connection)),
-        in_(dialer ? connection_->from_acceptor : connection_->from_dialer),
-        out_(dialer ? connection_->from_dialer : connection_->from_acceptor) {}
+        end_(end),
+        in_(end.side == End::Side::kDialer ? connection_->from_acceptor : connection_->from_dialer),
+        out_(end.side == End::Side::kDialer ? connection_->from_dialer : connection_->from_acceptor),
+        reading_(faults(), {.rank = end.rank, .peer = end.peer, .act = Act::kRead, .sequence = end.nth}),
+        writing_(faults(), {.rank = end.rank, .peer = end.peer, .act = Act::kWrite, .sequence = end.nth}) {}
   ~SimStream() override { close(); }
   SimStream(const SimStream&) = delete;
   SimStream& operator=(const SimStream&) = delete;
@@ -85,7 +119,9 @@ class SimStream final : public Stream {
     if (into.empty()) return {};
     if (in_.pieces.empty()) return {in_.writer_closed ? IoResult::State::kClosed : IoResult::State::kWouldBlock};
     if (in_.pieces.front().arrives > world_->now() || world_->blocks_now()) return {IoResult::State::kWouldBlock};
-    const size_t most = world_->draw_bytes(into.size());
+    const StreamFaults::Verdict verdict = reading_.look(bytes_read_, std::min(into.size(), in_.byte_count));
+    if (verdict.call == StreamFaults::Verdict::Call::kBlocks) return {IoResult::State::kWouldBlock};
+    const size_t most = std::min(verdict.byte_most, world_->draw_bytes(into.size()));
     size_t count = 0;
     while (count < most && !in_.pieces.empty() && in_.pieces.front().arrives <= world_->now()) {
       Pipe::Piece& piece = in_.pieces.front();
@@ -97,6 +133,8 @@ class SimStream final : public Stream {
       if (piece.taken == piece.bytes.size()) in_.pieces.pop_front();
     }
     in_.byte_count -= count;
+    bytes_read_ += count;
+    note(Event::kBytesRead, count);
     return {IoResult::State::kDone, count};
   }
 
@@ -108,13 +146,20 @@ class SimStream final : public Stream {
     if (all == 0) return {};
     const size_t room = world_->options().stream_bytes - std::min(world_->options().stream_bytes, out_.byte_count);
     if (room == 0 || world_->blocks_now()) return {IoResult::State::kWouldBlock};
-    const size_t count = world_->draw_bytes(std::min(all, room));
+    const StreamFaults::Verdict verdict = writing_.look(bytes_written_, std::min(all, room));
+    if (verdict.call == StreamFaults::Verdict::Call::kBlocks) return {IoResult::State::kWouldBlock};
+    if (verdict.call != StreamFaults::Verdict::Call::kGoes) return broken(verdict.call);
+    const size_t count = std::min(verdict.byte_most, world_->draw_bytes(std::min(all, room)));
     Pipe::Piece piece;
-    piece.arrives = world_->now() + world_->draw_latency();
+    piece.arrives = world_->now() + world_->draw_latency() + verdict.delay;
     if (!out_.pieces.empty()) piece.arrives = std::max(piece.arrives, out_.pieces.back().arrives);
     const size_t of_head = std::min(count, head.size());
     piece.bytes.assign(head.begin(), head.begin() + static_cast<std::ptrdiff_t>(of_head));
     piece.bytes.insert(piece.bytes.end(), body.begin(), body.begin() + static_cast<std::ptrdiff_t>(count - of_head));
+    writing_.change(bytes_written_, piece.bytes);
+    bytes_written_ += count;
+    note(Event::kBytesWritten, count);
+    if (writing_.muted()) return {IoResult::State::kDone, count};
     out_.byte_count += count;
     out_.pieces.push_back(std::move(piece));
     return {IoResult::State::kDone, count};
@@ -127,10 +172,31 @@ class SimStream final : public Stream {
   int handle() const override { return -1; }
 
  private:
+  std::shared_ptr<Injector> faults() const {
+    return end_.rank >= 0 && end_.peer >= 0 ? world_->options().injector : nullptr;
+  }
+  IoResult broken(StreamFaults::Verdict::Call call) {
+    if (call == StreamFaults::Verdict::Call::kKills) {
+      world_->kill(end_.owner);
+      world_->options().injector->kill(end_.rank);
+    } else {
+      connection_->reset();
+    }
+    return {IoResult::State::kFailed, 0, ECONNRESET};
+  }
+  void note(Event event, size_t byte_count) {
+    world_->note(event, {static_cast<uint64_t>(end_.rank), static_cast<uint64_t>(end_.peer), byte_count});
+  }
+
   std::shared_ptr<World> world_;
   std::shared_ptr<Connection> connection_;  // shared by both ends
+  const End end_;
   Pipe& in_;
   Pipe& out_;
+  StreamFaults reading_;
+  StreamFaults writing_;
+  uint64_t bytes_read_ = 0;
+  uint64_t bytes_written_ = 0;
 };
 
 /// A dial that nobody answered.
@@ -172,7 +238,8 @@ class SimListener final : public Listener {
 
 class SimEnv final : public Env {
  public:
-  SimEnv(std::shared_ptr<World> world, std::string name) : world_(std::move(world)), name_(std::move(name)) {}
+  SimEnv(std::shared_ptr<World> world, std::string name, int rank)
+      : world_(std::move(world)), name_(std::move(name)), rank_(rank) {}
 
   TimePoint now() override { return world_->now(); }
   void random(std::span<std::byte> into) override {
@@ -191,29 +258,47 @@ class SimEnv final : public Env {
     }
     auto port = std::make_shared<Port>();
     port->owner = name_;
+    port->rank = rank_;
     world_->ports[place.text] = port;
     return std::unique_ptr<Listener>(std::make_unique<SimListener>(world_, std::move(port), std::move(place)));
   }
 
   Result<std::unique_ptr<Stream>> dial(const Address& address) override {
     const auto at = world_->ports.find(address.text);
-    if (at == world_->ports.end()) return std::unique_ptr<Stream>(std::make_unique<RefusedStream>());
+    if (at == world_->ports.end() || refused(at->second->rank)) {
+      return std::unique_ptr<Stream>(std::make_unique<RefusedStream>());
+    }
+    Port& port = *at->second;
     auto connection = std::make_shared<Connection>();
     connection->dialer = name_;
-    connection->acceptor = at->second->owner;
+    connection->acceptor = port.owner;
     world_->connections.push_back(connection);
-    at->second->waiting.push_back(std::make_unique<SimStream>(world_, connection, false));
-    return std::unique_ptr<Stream>(std::make_unique<SimStream>(world_, connection, true));
+    const uint64_t nth = world_->count(world_->connected, {rank_, port.rank});
+    port.waiting.push_back(std::make_unique<SimStream>(
+        world_, connection,
+        End{.owner = port.owner, .rank = port.rank, .peer = rank_, .side = End::Side::kAcceptor, .nth = nth}));
+    return std::unique_ptr<Stream>(std::make_unique<SimStream>(
+        world_, connection, End{.owner = name_, .rank = rank_, .peer = port.rank, .nth = nth}));
   }
 
   void idle(std::span<const WaitHandle>, Duration at_most) override { world_->advance(at_most); }
 
  private:
+  bool refused(int peer) {
+    if (rank_ < 0 || peer < 0 || world_->options().injector == nullptr) return false;
+    const uint64_t attempt = world_->count(world_->dials, {rank_, peer});
+    return world_->options().injector->strikes(FaultKind::kRefuse,
+                                               {.rank = rank_, .peer = peer, .act = Act::kDial, .nth = attempt});
+  }
+
   std::shared_ptr<World> world_;
   std::string name_;
+  int rank_;
 };
 
-std::shared_ptr<Env> World::env(const std::string& name) { return std::make_shared<SimEnv>(shared_from_this(), name); }
+std::shared_ptr<Env> World::env(const std::string& name, int rank) {
+  return std::make_shared<SimEnv>(shared_from_this(), name, rank);
+}
 
 void World::kill(const std::string& name) {
   std::erase_if(ports, [&](auto& entry) {
@@ -223,16 +308,13 @@ void World::kill(const std::string& name) {
   for (const auto& weak : connections) {
     const auto connection = weak.lock();
     if (!connection || (connection->dialer != name && connection->acceptor != name)) continue;
-    for (Pipe* pipe : {&connection->from_dialer, &connection->from_acceptor}) {
-      pipe->reset = true;
-      pipe->pieces.clear();
-    }
+    connection->reset();
   }
   std::erase_if(connections, [](const auto& weak) { return weak.expired(); });
 }
 
 }  // namespace
 
-std::shared_ptr<SimWorld> SimWorld::make(SimOptions options) { return std::make_shared<World>(options); }
+std::shared_ptr<SimWorld> SimWorld::make(SimOptions options) { return std::make_shared<World>(std::move(options)); }
 
 }  // namespace rondo::comm

@@ -1,6 +1,7 @@
 #include "comm/store/content.h"
 
 #include <charconv>
+#include <string_view>
 #include <utility>
 
 namespace rondo::comm {
@@ -8,10 +9,11 @@ namespace {
 
 Status refuse(Code code, std::string message) { return {code, std::move(message), {.operation = "store request"}}; }
 
-Status check_size(const std::string& what, size_t bytes, size_t limit) {
+/// `what` is put together only for the refusal: a group of n ranks asks for n keys n times.
+Status check_size(std::string_view what, const std::string& key, size_t bytes, size_t limit) {
   if (bytes <= limit) return {};
-  return refuse(Code::kInvalidArgument,
-                what + " has " + std::to_string(bytes) + " bytes; the store takes at most " + std::to_string(limit));
+  return refuse(Code::kInvalidArgument, std::string(what) + "'" + key.substr(0, 64) + "' has " + std::to_string(bytes) +
+                                            " bytes; the store takes at most " + std::to_string(limit));
 }
 
 }  // namespace
@@ -28,11 +30,11 @@ Status check_request(const StoreRequest& request) {
                                               " keys; at most " + std::to_string(kMaxKeysPerRequest) + " fit in one");
   for (const auto& key : request.keys) {
     if (key.empty()) return refuse(Code::kInvalidArgument, "a store request names an empty key");
-    RONDO_TRY(check_size("key '" + key.substr(0, 64) + "'", key.size(), kMaxKeyBytes));
+    RONDO_TRY(check_size("key ", key, key.size(), kMaxKeyBytes));
   }
-  RONDO_TRY(check_size("the value of key '" + request.keys.front() + "'", request.value.size(), kMaxValueBytes));
-  return check_size("the expected value of key '" + request.keys.front() + "'", request.expected.size(),
-                    kMaxValueBytes);
+  const std::string& first = request.keys.front();
+  RONDO_TRY(check_size("the value of key ", first, request.value.size(), kMaxValueBytes));
+  return check_size("the expected value of key ", first, request.expected.size(), kMaxValueBytes);
 }
 
 Status StoreContent::put(const std::string& key, std::string value) {

@@ -25,6 +25,13 @@ std::shared_ptr<InprocFabric::Lane> InprocFabric::lane(uint64_t group, int from,
   return slot;
 }
 
+std::shared_ptr<InprocFabric::Seat> InprocFabric::seat(uint64_t group, int rank) {
+  const std::lock_guard lock(mutex_);
+  auto& slot = seats_[{group, rank}];
+  if (!slot) slot = std::make_shared<Seat>();
+  return slot;
+}
+
 void InprocFabric::expose(uint64_t group, int rank, uint64_t id, std::span<std::byte> region) {
   {
     const std::lock_guard lock(mutex_);
@@ -37,6 +44,26 @@ std::span<std::byte> InprocFabric::exposed(uint64_t group, int rank, uint64_t id
   const std::lock_guard lock(mutex_);
   const auto found = regions_.find({group, rank, id});
   return found == regions_.end() ? std::span<std::byte>() : found->second;
+}
+
+void InprocFabric::hand_over(const RegionLabel& label, int to, Region region) {
+  const std::lock_guard lock(mutex_);
+  handed_over_.insert_or_assign({label, to}, std::move(region));
+}
+
+std::optional<Region> InprocFabric::take_over(const RegionLabel& label, int to) {
+  const std::lock_guard lock(mutex_);
+  const auto found = handed_over_.find({label, to});
+  if (found == handed_over_.end()) return std::nullopt;
+  Region region = std::move(found->second);
+  handed_over_.erase(found);
+  return region;
+}
+
+void InprocFabric::drop_handed_over(uint64_t group, int to) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(handed_over_,
+                [&](const auto& each) { return each.first.first.group == group && each.first.second == to; });
 }
 
 void InprocFabric::notify() {
@@ -58,21 +85,13 @@ namespace {
 
 class InprocTransport final : public Transport {
  public:
-  explicit InprocTransport(InprocTransportOptions options) : options_(std::move(options)) {
-    const auto n = options_.job_ranks.size();
-    out_.resize(n);
-    in_.resize(n);
-    sent_.resize(n);
-    for (size_t peer = 0; peer < n; ++peer) {
-      out_[peer] = options_.fabric->lane(options_.group, options_.rank, static_cast<int>(peer));
-      in_[peer] = options_.fabric->lane(options_.group, static_cast<int>(peer), options_.rank);
-    }
-  }
+  explicit InprocTransport(InprocTransportOptions options)
+      : options_(std::move(options)),
+        seat_(options_.fabric->seat(options_.group, options_.rank)),
+        peers_(options_.job_ranks.size()) {}
 
   ~InprocTransport() override {
-    for (auto& lane : out_) {
-      if (!lane->closed.load(std::memory_order_acquire)) lane->broken.store(true, std::memory_order_release);
-    }
+    if (!seat_->closed.load(std::memory_order_acquire)) seat_->broken.store(true, std::memory_order_release);
     options_.fabric->notify();
   }
 
@@ -80,24 +99,26 @@ class InprocTransport final : public Transport {
   Abilities abilities() const override { return {.message = true, .region = true, .signal = true}; }
 
   Result<SendTicket> send(int peer, const MessageHeader& header, std::span<const std::byte> payload) override {
+    Peer& to = lanes_with(peer);
     {
-      Lane& lane = *out_[static_cast<size_t>(peer)];
-      const std::lock_guard lock(lane.mutex);
-      lane.waiting.push_back({header, {payload.begin(), payload.end()}});
+      const std::lock_guard lock(to.out->mutex);
+      to.out->waiting.push_back({header, {payload.begin(), payload.end()}});
     }
     moved_ = true;
     options_.fabric->notify();
-    return ++sent_[static_cast<size_t>(peer)];
+    return ++to.sent;
   }
 
   uint64_t sends_done(int peer) const override {
-    return out_[static_cast<size_t>(peer)]->received.load(std::memory_order_acquire);
+    const auto& out = peers_[static_cast<size_t>(peer)].out;
+    return out ? out->received.load(std::memory_order_acquire) : 0;
   }
 
   Result<std::optional<MessageHeader>> receive(int peer, std::span<std::byte> into) override {
-    Lane& lane = *in_[static_cast<size_t>(peer)];
-    const bool closed = lane.closed.load(std::memory_order_acquire);
-    const bool broken = lane.broken.load(std::memory_order_acquire);
+    const Peer& from = lanes_with(peer);
+    const bool closed = from.seat->closed.load(std::memory_order_acquire);
+    const bool broken = from.seat->broken.load(std::memory_order_acquire);
+    Lane& lane = *from.in;
     Message message;
     {
       const std::lock_guard lock(lane.mutex);
@@ -124,8 +145,8 @@ class InprocTransport final : public Transport {
     return std::optional<MessageHeader>(message.header);
   }
 
-  Status expose(uint64_t id, std::span<std::byte> region) override {
-    options_.fabric->expose(options_.group, options_.rank, id, region);
+  Status expose(uint64_t id, const Region& region) override {
+    options_.fabric->expose(options_.group, options_.rank, id, region.bytes());
     return {};
   }
 
@@ -134,7 +155,7 @@ class InprocTransport final : public Transport {
   }
 
   Status signal(int peer, uint64_t value, double weight) override {
-    Lane& lane = *out_[static_cast<size_t>(peer)];
+    Lane& lane = *lanes_with(peer).out;
     lane.signal_weight.store(weight, std::memory_order_relaxed);
     lane.signal_value.store(value, std::memory_order_release);
     options_.fabric->notify();
@@ -142,7 +163,7 @@ class InprocTransport final : public Transport {
   }
 
   Result<Signal> signal_from(int peer) override {
-    Lane& lane = *in_[static_cast<size_t>(peer)];
+    Lane& lane = *lanes_with(peer).in;
     const uint64_t value = lane.signal_value.load(std::memory_order_acquire);
     return Signal{value, lane.signal_weight.load(std::memory_order_relaxed)};
   }
@@ -154,18 +175,36 @@ class InprocTransport final : public Transport {
   void idle(Duration at_most) override { options_.fabric->wait_change(seen_, at_most); }
 
   Status goodbye(TimePoint) override {
-    for (auto& lane : out_) lane->closed.store(true, std::memory_order_release);
+    seat_->closed.store(true, std::memory_order_release);
     options_.fabric->notify();
     return {};
   }
 
  private:
   using Lane = InprocFabric::Lane;
+  using Seat = InprocFabric::Seat;
   using Message = InprocFabric::Message;
 
+  struct Peer {
+    std::shared_ptr<Lane> out, in;  // shared with the peer and the fabric, as the seat is
+    std::shared_ptr<Seat> seat;
+    uint64_t sent = 0;
+  };
+
+  /// Makes them at the first use: of a large group a rank talks to few.
+  Peer& lanes_with(int peer) {
+    Peer& with = peers_[static_cast<size_t>(peer)];
+    if (with.seat == nullptr) {
+      with.out = options_.fabric->lane(options_.group, options_.rank, peer);
+      with.in = options_.fabric->lane(options_.group, peer, options_.rank);
+      with.seat = options_.fabric->seat(options_.group, peer);
+    }
+    return with;
+  }
+
   const InprocTransportOptions options_;
-  std::vector<std::shared_ptr<Lane>> out_, in_;  // shared with the peer and the fabric
-  std::vector<uint64_t> sent_;
+  const std::shared_ptr<Seat> seat_;  // shared with the peers
+  std::vector<Peer> peers_;           // by group rank
   bool moved_ = false;
   uint64_t seen_ = 0;
 };

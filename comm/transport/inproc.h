@@ -12,10 +12,13 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <tuple>
+#include <utility>
 #include <vector>
 
+#include "comm/transport/region_post.h"
 #include "comm/transport/transport.h"
 #include "comm/watch/job_page.h"
 
@@ -32,20 +35,29 @@ class InprocFabric {
     MessageHeader header;
     std::vector<std::byte> payload;
   };
-  /// One direction of one pair of one group.
+  /// One direction of one pair of one group; made when the pair first uses it.
   struct Lane {
     std::mutex mutex;
     std::deque<Message> waiting;        // guarded by mutex
     std::atomic<uint64_t> received{0};  // messages taken by the receiver
-    std::atomic<bool> closed{false};    // the sender left in order
-    std::atomic<bool> broken{false};    // the sender's transport ended without goodbye
     std::atomic<uint64_t> signal_value{0};
     std::atomic<double> signal_weight{0};
   };
   std::shared_ptr<Lane> lane(uint64_t group, int from, int to);
+  /// How a rank's transport of a group ended: for all its lanes, also those that are not made yet.
+  struct Seat {
+    std::atomic<bool> closed{false};  // left in order
+    std::atomic<bool> broken{false};  // without goodbye
+  };
+  std::shared_ptr<Seat> seat(uint64_t group, int rank);
 
   void expose(uint64_t group, int rank, uint64_t id, std::span<std::byte> region);
   std::span<std::byte> exposed(uint64_t group, int rank, uint64_t id);
+
+  /// Mailboxes of ranks that play processes with shared memory; see region_post.h.
+  void hand_over(const RegionLabel& label, int to, Region region);
+  std::optional<Region> take_over(const RegionLabel& label, int to);
+  void drop_handed_over(uint64_t group, int to);
 
   /// Tells sleepers that something changed.
   void notify();
@@ -58,7 +70,9 @@ class InprocFabric {
 
   std::mutex mutex_;  // guards the maps
   std::map<std::tuple<uint64_t, int, int>, std::shared_ptr<Lane>> lanes_;
+  std::map<std::pair<uint64_t, int>, std::shared_ptr<Seat>> seats_;
   std::map<std::tuple<uint64_t, int, uint64_t>, std::span<std::byte>> regions_;
+  std::map<std::pair<RegionLabel, int>, Region> handed_over_;
 
   std::mutex change_mutex_;  // guards changes_
   std::condition_variable changed_;

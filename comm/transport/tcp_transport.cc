@@ -20,7 +20,7 @@ constexpr int kRefusalsAllowed = 2;           // a peer that dies in a handshake
 struct Link {
   int peer = -1;      // in the group
   int job_peer = -1;  // in the job
-  bool wanted = false;
+  bool wanted = true;
   std::unique_ptr<FramedStream> frames;  // takes messages before there is a connection
   // While dialing.
   std::unique_ptr<Handshake> dialing;
@@ -36,19 +36,7 @@ struct Link {
 class TcpTransport final : public Transport {
  public:
   TcpTransport(std::shared_ptr<Env> env, TcpTransportOptions options)
-      : env_(std::move(env)), options_(std::move(options)), links_(options_.job_ranks.size()) {
-    for (size_t peer = 0; peer < links_.size(); ++peer) {
-      Link& link = links_[peer];
-      link.peer = static_cast<int>(peer);
-      link.job_peer = options_.job_ranks[peer];
-      FramedStreamOptions how;
-      how.peer_name = "rank " + std::to_string(link.job_peer) + " at " + options_.addresses[peer].text;
-      how.where = where(link);
-      how.group = options_.group;
-      how.generation = options_.port->options().generation;
-      link.frames = std::make_unique<FramedStream>(std::move(how));
-    }
-  }
+      : env_(std::move(env)), options_(std::move(options)), by_rank_(options_.job_ranks.size()) {}
 
   TransportKind kind() const override { return TransportKind::kTcp; }
   Abilities abilities() const override { return {.message = true}; }
@@ -57,7 +45,6 @@ class TcpTransport final : public Transport {
     Result<Link*> link = link_to(peer);
     RONDO_TRY(link);
     if (!(*link)->failed.ok()) return (*link)->failed;
-    (*link)->wanted = true;
     FrameHeader frame;
     frame.type = header.kind == MessageKind::kDescriptor ? FrameType::kDescriptor : FrameType::kPayload;
     frame.sequence = header.sequence;
@@ -68,15 +55,15 @@ class TcpTransport final : public Transport {
   }
 
   uint64_t sends_done(int peer) const override {
-    const bool known = peer >= 0 && static_cast<size_t>(peer) < links_.size();
-    return known ? links_[static_cast<size_t>(peer)].frames->frames_acked() : 0;
+    const bool known = peer >= 0 && static_cast<size_t>(peer) < by_rank_.size();
+    const Link* link = known ? by_rank_[static_cast<size_t>(peer)].get() : nullptr;
+    return link != nullptr ? link->frames->frames_acked() : 0;
   }
 
   Result<std::optional<MessageHeader>> receive(int peer, std::span<std::byte> into) override {
     Result<Link*> link = link_to(peer);
     RONDO_TRY(link);
     if (!(*link)->failed.ok()) return (*link)->failed;
-    (*link)->wanted = true;
     Result<std::optional<FrameHeader>> frame = (*link)->frames->receive(into);
     RONDO_TRY(frame);
     if (!frame->has_value()) return std::optional<MessageHeader>();
@@ -94,15 +81,15 @@ class TcpTransport final : public Transport {
     return std::optional(header);
   }
 
-  Status expose(uint64_t, std::span<std::byte>) override { return unsupported(); }
+  Status expose(uint64_t, const Region&) override { return unsupported(); }
   Result<std::span<std::byte>> peer_region(int, uint64_t) override { return unsupported(); }
   Status signal(int, uint64_t, double) override { return unsupported(); }
   Result<Signal> signal_from(int) override { return unsupported(); }
 
   Result<Progress> progress(TimePoint now) override {
     const bool moved = move_links(now);
-    for (const Link& link : links_) {
-      if (!link.status().ok()) return link.status();
+    for (const Link* link : links_) {
+      if (!link->status().ok()) return link->status();
     }
     return moved ? Progress::kProgressed : Progress::kBlocked;
   }
@@ -110,11 +97,11 @@ class TcpTransport final : public Transport {
   std::vector<WaitHandle> wait_handles() const override {
     std::vector<WaitHandle> handles;
     bool expects_a_caller = false;
-    for (const Link& link : links_) {
-      if (!link.wanted) continue;
-      if (link.dialing) handles.push_back(link.dialing->wait_handle());
-      if (link.frames->attached()) handles.push_back(link.frames->wait_handle());
-      expects_a_caller |= !dials(link) && !link.frames->attached();
+    for (const Link* link : links_) {
+      if (!link->wanted) continue;
+      if (link->dialing) handles.push_back(link->dialing->wait_handle());
+      if (link->frames->attached()) handles.push_back(link->frames->wait_handle());
+      expects_a_caller |= !dials(*link) && !link->frames->attached();
     }
     if (expects_a_caller) {
       const auto callers = options_.port->wait_handles();
@@ -127,19 +114,19 @@ class TcpTransport final : public Transport {
   void idle(Duration at_most) override { env_->idle(wait_handles(), at_most); }
 
   Status goodbye(TimePoint now) override {
-    for (Link& link : links_) {
-      link.frames->forget();
-      if (!link.wanted || !link.status().ok()) continue;
-      if (!link.frames->attached() && link.frames->flushed()) {  // nobody waits for anything on it
-        link.dialing.reset();
-        link.wanted = false;
+    for (Link* link : links_) {
+      link->frames->forget();
+      if (!link->wanted || !link->status().ok()) continue;
+      if (!link->frames->attached() && link->frames->flushed()) {  // nobody waits for anything on it
+        link->dialing.reset();
+        link->wanted = false;
         continue;
       }
-      link.frames->send_goodbye();
+      link->frames->send_goodbye();
     }
     (void)move_links(now);  // a peer that is gone cannot be told
-    for (const Link& link : links_) {
-      if (link.wanted && link.status().ok() && !link.frames->ended() && !link.frames->flushed())
+    for (const Link* link : links_) {
+      if (link->wanted && link->status().ok() && !link->frames->ended() && !link->frames->flushed())
         return Status::pending();
     }
     return {};
@@ -152,12 +139,29 @@ class TcpTransport final : public Transport {
     return {.rank = options_.job_ranks[static_cast<size_t>(options_.rank)], .peer = link.job_peer};
   }
 
+  /// The link of this pair from now on: of a large group a rank talks to few.
   Result<Link*> link_to(int peer) {
-    if (peer >= 0 && static_cast<size_t>(peer) < links_.size() && peer != options_.rank) {
-      return &links_[static_cast<size_t>(peer)];
+    if (peer < 0 || static_cast<size_t>(peer) >= by_rank_.size() || peer == options_.rank) {
+      return Status(Code::kInvalidArgument, "there is no link from rank " + std::to_string(options_.rank) +
+                                                " to rank " + std::to_string(peer) + " in a group of " +
+                                                std::to_string(by_rank_.size()));
     }
-    return Status(Code::kInvalidArgument, "there is no link from rank " + std::to_string(options_.rank) + " to rank " +
-                                              std::to_string(peer) + " in a group of " + std::to_string(links_.size()));
+    auto& link = by_rank_[static_cast<size_t>(peer)];
+    if (link == nullptr) {
+      link = std::make_unique<Link>();
+      link->peer = peer;
+      link->job_peer = options_.job_ranks[static_cast<size_t>(peer)];
+      FramedStreamOptions how;
+      how.peer_name =
+          "rank " + std::to_string(link->job_peer) + " at " + options_.addresses[static_cast<size_t>(peer)].text;
+      how.where = where(*link);
+      how.group = options_.group;
+      how.generation = options_.port->options().generation;
+      link->frames = std::make_unique<FramedStream>(std::move(how));
+      links_.push_back(link.get());
+    }
+    link->wanted = true;
+    return link.get();
   }
 
   static Status unsupported() {
@@ -169,7 +173,7 @@ class TcpTransport final : public Transport {
     bool pumped = false;
     int links_moved = 0;
     for (size_t i = 0; i < links_.size() && links_moved < kLinksPerProgress; ++i) {
-      Link& link = links_[(first_ + i) % links_.size()];
+      Link& link = *links_[(first_ + i) % links_.size()];
       if (!link.wanted || !link.status().ok()) continue;
       if (!link.frames->attached()) {
         if (!dials(link) && !std::exchange(pumped, true)) moved |= options_.port->pump(now) == Progress::kProgressed;
@@ -179,7 +183,7 @@ class TcpTransport final : public Transport {
       links_moved += link_moved ? 1 : 0;
       moved |= link_moved;
     }
-    first_ = (first_ + 1) % links_.size();
+    first_ = links_.empty() ? 0 : (first_ + 1) % links_.size();
     return moved;
   }
 
@@ -251,8 +255,9 @@ class TcpTransport final : public Transport {
   const std::shared_ptr<Env> env_;
   const TcpTransportOptions options_;
 
-  std::vector<Link> links_;  // by group rank; the own entry is never wanted
-  size_t first_ = 0;         // whose turn it is
+  std::vector<std::unique_ptr<Link>> by_rank_;  // null until first used
+  std::vector<Link*> links_;                    // those that are not null, in the order of their first use
+  size_t first_ = 0;                            // whose turn it is
 };
 
 }  // namespace

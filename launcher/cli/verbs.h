@@ -12,6 +12,8 @@ int run_command(const std::vector<std::string>& arguments);
 int train_command(const std::vector<std::string>& arguments);
 /// `rondo schedule`: an algorithm as a table.
 int schedule_command(const std::vector<std::string>& arguments);
+/// `rondo explain`: reads the flight records of a run.
+int explain_command(const std::vector<std::string>& arguments);
 /// `rondo version`.
 int version_command(const std::vector<std::string>& arguments);
 

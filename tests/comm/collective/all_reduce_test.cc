@@ -39,7 +39,8 @@ class OverTransports : public testing::TestWithParam<TransportKind> {
     return {.transport = GetParam(), .group = {.segment_bytes = segment_bytes}};
   }
 };
-INSTANTIATE_TEST_SUITE_P(AllReduce, OverTransports, testing::Values(TransportKind::kInproc, TransportKind::kTcp),
+INSTANTIATE_TEST_SUITE_P(AllReduce, OverTransports,
+                         testing::Values(TransportKind::kInproc, TransportKind::kTcp, TransportKind::kShm),
                          [](const auto& each) { return std::string(name(each.param)); });
 
 TEST_P(OverTransports, SumsEveryRankExactlyOnce) {
