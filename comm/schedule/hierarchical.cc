@@ -110,9 +110,7 @@ class Hierarchy {
   }
   Range part(int slice, int64_t g, int host) const { return part_of(range(slice, g), layout_.host_count(), host); }
 
-  Place arrival(size_t index, int64_t count) {
-    return writer_.scratch({.index = static_cast<int64_t>(index), .count = count});
-  }
+  Place arrival(int64_t index, int64_t count) { return writer_.scratch({.index = index, .count = count}); }
 
   template <typename Act>
   void each_owned_slice(Act act) const {
@@ -158,9 +156,10 @@ class Hierarchy {
     each_owned_slice([&](int slice) {
       const Place own = writer_.data(range(slice, g));
       std::vector<Place> operands;
+      int64_t arrived = 0;
       for (const int rank : ranks) {
         const bool is_own = rank == self_;
-        operands.push_back(is_own ? own : arrival(operands.size(), own.range.count()));
+        operands.push_back(is_own ? own : arrival(arrived++, own.range.count()));
         if (!is_own) writer_.receive(spot, rank, operands.back());
       }
       writer_.reduce(spot, operands, {own}, layout_.host_count() == 1 ? Finality::kFinal : Finality::kPartial);
@@ -181,9 +180,10 @@ class Hierarchy {
     each_owned_slice([&](int slice) {
       const Place own = writer_.data(part(slice, g, layout_.own_host()));
       std::vector<Place> operands;
+      int64_t arrived = 0;
       for (int host = 0; host < layout_.host_count(); ++host) {
         const bool is_own = host == layout_.own_host();
-        operands.push_back(is_own ? own : arrival(operands.size(), own.range.count()));
+        operands.push_back(is_own ? own : arrival(arrived++, own.range.count()));
         if (!is_own) writer_.receive(spot, layout_.owner(host, slice), operands.back());
       }
       writer_.reduce(spot, operands, {own}, Finality::kFinal);

@@ -1,5 +1,5 @@
-/// How elements are divided: into one chunk a rank, as evenly as possible, and chunks into segments of bounded length.
-/// Pure; any thread.
+/// How chunks (rondo/comm/schedule.h) and other ranges are divided further: into parts, and into segments of bounded
+/// length. Pure; any thread.
 #pragma once
 
 #include <algorithm>
@@ -8,15 +8,6 @@
 #include "rondo/comm/schedule.h"
 
 namespace rondo::comm {
-
-/// Chunk `index` of `parts`: the first element_count % parts chunks are one element longer. Empty when there are fewer
-/// elements than chunks before it.
-constexpr Range chunk_of(int64_t element_count, int parts, int index) {
-  const int64_t length = element_count / parts;
-  const int64_t longer = element_count % parts;
-  const int64_t begin = index * length + std::min<int64_t>(index, longer);
-  return {.begin = begin, .end = begin + length + (index < longer ? 1 : 0)};
-}
 
 /// Part `index` of `parts` of `whole`.
 constexpr Range part_of(Range whole, int parts, int index) {

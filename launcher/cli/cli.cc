@@ -18,6 +18,7 @@ struct Verb {
 constexpr std::array kVerbs{
     Verb{"run", "start a program once per rank on this machine", run_command},
     Verb{"train", "train a shipped recipe on real data", train_command},
+    Verb{"schedule", "what each rank does in an all-reduce, algorithm by algorithm", schedule_command},
     Verb{"explain", "who waits for whom in a run, or why it failed", explain_command},
     Verb{"version", "what this build is (--json for programs)", version_command},
 };

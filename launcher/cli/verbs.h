@@ -10,6 +10,8 @@ namespace rondo::launcher {
 int run_command(const std::vector<std::string>& arguments);
 /// `rondo train`: starts a shipped recipe once per rank.
 int train_command(const std::vector<std::string>& arguments);
+/// `rondo schedule`: an algorithm as a table.
+int schedule_command(const std::vector<std::string>& arguments);
 /// `rondo explain`: reads the flight records of a run.
 int explain_command(const std::vector<std::string>& arguments);
 /// `rondo version`.

@@ -22,6 +22,7 @@
 /// peer: the last of them had to wait until this one was done.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -37,6 +38,15 @@ struct Range {
   constexpr int64_t count() const { return end - begin; }
   bool operator==(const Range&) const = default;
 };
+
+/// Chunk `index` of `parts`: the first element_count % parts chunks are one element longer. Empty when there are fewer
+/// elements than chunks before it.
+constexpr Range chunk_of(int64_t element_count, int parts, int index) {
+  const int64_t length = element_count / parts;
+  const int64_t longer = element_count % parts;
+  const int64_t begin = index * length + std::min<int64_t>(index, longer);
+  return {.begin = begin, .end = begin + length + (index < longer ? 1 : 0)};
+}
 
 enum class Space : uint8_t {
   kData,     // the collective's buffer (of all_gather: the output)
