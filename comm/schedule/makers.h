@@ -7,8 +7,22 @@
 namespace rondo::comm {
 
 Schedule ring_all_reduce(const ScheduleRequest& request);
-Schedule ring_all_gather(const ScheduleRequest& request);
+Schedule direct_all_reduce(const ScheduleRequest& request);
 Schedule push_all_reduce(const ScheduleRequest& request);
+Schedule one_shot_all_reduce(const ScheduleRequest& request);
+Schedule chain_all_reduce(const ScheduleRequest& request);
+Schedule halving_all_reduce(const ScheduleRequest& request);
+Schedule hierarchical_all_reduce(const ScheduleRequest& request);
+Schedule parameter_server_all_reduce(const ScheduleRequest& request);
+
+Schedule ring_reduce_scatter(const ScheduleRequest& request);
+Schedule direct_reduce_scatter(const ScheduleRequest& request);
+
+Schedule ring_all_gather(const ScheduleRequest& request);
+Schedule direct_all_gather(const ScheduleRequest& request);
+
 Schedule chain_broadcast(const ScheduleRequest& request);
+Schedule direct_broadcast(const ScheduleRequest& request);
+Schedule tree_broadcast(const ScheduleRequest& request);
 
 }  // namespace rondo::comm

@@ -3,19 +3,17 @@
 //
 // Worked example: four ranks, slices A B C D; every rank reads and writes the memory of the others.
 //
-//   all      tell all others "my data is ready" (signal 1) and wait for the same from them
-//   rank 0   A0, A1, A2, A3 := (A0 + A1) + (A2 + A3), divided     block by block; nobody else touches A between the
-//   rank 1   B0, B1, B2, B3 := (B0 + B1) + (B2 + B3), divided     two rounds of signals
-//   ...      and so on
-//   all      tell all others "I am done with your data" (signal 2) and wait for the same from them
+//   hop 0    all tell all others "my data is ready" (signal 1) and wait for the same from them
+//   hop 1    rank 0   A0, A1, A2, A3 := (A0 + A1) + (A2 + A3), divided     block by block; nobody else touches A
+//            rank 1   B0, B1, B2, B3 := (B0 + B1) + (B2 + B3), divided     between the two rounds of signals
+//            ...      and so on
+//   hop 2    all tell all others "I am done with your data" (signal 2) and wait for the same from them
 //
 // Cost: two rounds of signals; 2 bytes moved a rank for each byte of the buffer, the least possible in shared memory
 // when every rank is to have a result of its own. No scratch.
-#include <algorithm>
-
-#include "comm/schedule/actions.h"
 #include "comm/schedule/makers.h"
 #include "comm/schedule/split.h"
+#include "comm/schedule/writer.h"
 
 namespace rondo::comm {
 namespace {
@@ -23,44 +21,41 @@ namespace {
 constexpr uint64_t kReady = 1;
 constexpr uint64_t kDone = 2;
 
-void meet(Schedule& schedule, int hop, uint64_t value) {
-  for (const int peer : schedule.sends_to) schedule.actions.push_back(actions::signal({.hop = hop}, peer, value));
-  for (const int peer : schedule.receives_from) schedule.actions.push_back(actions::wait({.hop = hop}, peer, value));
+void meet(Writer& writer, int hop, uint64_t value) {
+  const auto each_peer = [&](auto act) {
+    for (int peer = 0; peer < writer.world_size(); ++peer) {
+      if (peer != writer.rank()) act(peer);
+    }
+  };
+  each_peer([&](int peer) { writer.signal({.hop = hop}, peer, value); });
+  each_peer([&](int peer) { writer.wait({.hop = hop}, peer, value); });
 }
 
 }  // namespace
 
 Schedule push_all_reduce(const ScheduleRequest& request) {
-  const Position at = request.at;
-  Schedule schedule{.at = at,
-                    .goal = Goal::kAllReduce,
-                    .algorithm = "push",
-                    .order = Order::kCanonical,
-                    .element_count = request.element_count};
-  schedule.hop_count = at.world_size > 1 ? 3 : 0;
-  for (int rank = 0; rank < at.world_size; ++rank) {
-    if (rank != at.rank) schedule.sends_to.push_back(rank);
-  }
-  schedule.receives_from = schedule.sends_to;
-  if (request.element_count == 0) return schedule;
-  if (at.world_size == 1) {
-    schedule.actions.push_back(
-        actions::scale({}, {.rank = 0, .space = Space::kData, .range = {0, request.element_count}}));
-    return schedule;
-  }
-  const int64_t block_elements = usable_segment(request);
-  const Range slice = chunk_of(request.element_count, at.world_size, at.rank);
-  meet(schedule, 0, kReady);
-  for (int64_t index = 0; index * block_elements < slice.count(); ++index) {
-    const Range block = segment_of(slice, index, block_elements);
+  const int n = request.at.world_size;
+  const Range slice = chunk_of(request.element_count, n, request.at.rank);
+  const Writer::Title title{
+      .goal = Goal::kAllReduce,
+      .algorithm = "push",
+      .order = Order::kCanonical,
+      .hop_count = n == 1 ? 0 : 3,
+      .segment_elements = usable_segment(
+          {.longest = slice.count(), .segment_elements = request.segment_elements, .actions_per_segment = 1})};
+  if (n == 1) return alone(request, title);
+  Writer writer(request, title);
+  writer.talks_to_all();
+  if (request.element_count == 0) return writer.take();
+  meet(writer, 0, kReady);
+  for (int64_t index = 0; index * title.segment_elements < slice.count(); ++index) {
+    const Range block = segment_of(slice, index, title.segment_elements);
     std::vector<Place> everywhere;
-    for (int rank = 0; rank < at.world_size; ++rank) {
-      everywhere.push_back({.rank = rank, .space = Space::kData, .range = block});
-    }
-    schedule.actions.push_back(actions::reduce({.hop = 1, .segment = index}, everywhere, everywhere, Finality::kFinal));
+    for (int rank = 0; rank < n; ++rank) everywhere.push_back({.rank = rank, .space = Space::kData, .range = block});
+    writer.reduce({.hop = 1, .segment = index}, everywhere, everywhere, Finality::kFinal);
   }
-  meet(schedule, 2, kDone);
-  return schedule;
+  meet(writer, 2, kDone);
+  return writer.take();
 }
 
 }  // namespace rondo::comm

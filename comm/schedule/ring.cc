@@ -1,4 +1,4 @@
-// Ring all-reduce and ring all-gather.
+// Ring: all-reduce, reduce-scatter and all-gather. Every rank sends to the next one only.
 //
 // Worked example: four ranks, chunks A B C D, rank r holds its own version of each (A0 is rank 0's). "B01" = B0 + B1.
 //
@@ -13,141 +13,114 @@
 //   hop 4   sends A, gets D  sends B, gets A  sends C, gets B  sends D, gets C
 //   hop 5   sends D, gets C  sends A, gets D  sends B, gets A  sends C, gets B    <- all four hold A B C D
 //
-// Cost: 2(n-1) messages and 2(n-1)/n of the bytes sent by each rank, (n-1)/n of the elements added by each: the least
-// bandwidth possible between pairs (Patarasu and Yuan, "Bandwidth optimal all-reduce algorithms").
+// Reduce-scatter is the first half, begun one chunk lower so that rank r ends with chunk r; all-gather is the second.
 //
-// Note [Why lanes]
-// Chunks are cut into segments, so that a rank sends one while it adds another. Walking hop by hop (all segments of hop
-// 0, then all of hop 1) would deadlock as soon as there are more segments than slots: every rank would wait in a send,
-// none would receive. So a segment walks all hops before its successor starts, and `slots` segments walk side by side,
-// each in a *lane*: lane w carries the segments w, w + lanes, w + 2 lanes, ... In round k every lane in turn receives
-// its message k and at once sends its message k + 1. No deadlock: order all steps of all ranks by (round, lane, receive
-// before send) and look at the least step that anyone is stuck in. A receive cannot be it, since the message belongs to
-// an earlier step of the predecessor. A send cannot be it: of the `slots` messages sent before it, the oldest belongs
-// to the same (round, lane) at the successor, who is past that step. Empty ranges only take messages away on both
-// sides.
+// Cost: 2(n-1) messages and 2(n-1)/n of the bytes sent by each rank, (n-1)/n of the elements added by each: the least
+// bandwidth possible between pairs (Patarasu and Yuan, "Bandwidth optimal all-reduce algorithms"). Each half: half.
 #include "comm/schedule/ring.h"
 
-#include <algorithm>
-
-#include "comm/schedule/actions.h"
+#include "comm/schedule/lanes.h"
 #include "comm/schedule/makers.h"
+#include "comm/schedule/orders.h"
 #include "comm/schedule/split.h"
 
 namespace rondo::comm {
 namespace {
 
-/// The walk that all-reduce (2(n-1) hops) and all-gather (the last n-1 of them) share.
-struct Walk {
-  ScheduleRequest request;
-  int first_hop = 0;    // in the numbering of the whole all-reduce
-  int chunk_shift = 0;  // all-gather starts with the own block, not with the owned chunk
-};
-
-class Walker {
+/// All three: a stretch of the 2(n-1) hops of the whole all-reduce, over chunks that may be shifted.
+class Ring {
  public:
-  Walker(const Walk& walk, Schedule& schedule)
-      : walk_(walk),
-        schedule_(schedule),
-        at_(walk.request.at),
-        segment_elements_(usable_segment(walk.request)),
-        segments_(segment_count(walk.request.element_count, at_.world_size, segment_elements_)),
-        hops_(ring::hop_count(at_.world_size) - walk.first_hop) {}
+  struct Stretch {
+    int first_hop = 0;
+    int hops = 0;
+    int chunk_shift = 0;
+  };
 
-  void run() {
-    const int64_t lanes = std::min<int64_t>(schedule_.slots, segments_);
-    const int64_t rounds = (segments_ + lanes - 1) / lanes * hops_;
-    for (int64_t lane = 0; lane < lanes; ++lane) send({lane, 0});
-    for (int64_t round = 0; round < rounds; ++round) {
-      for (int64_t segment = round / hops_ * lanes, lane = 0; lane < lanes; ++lane) {
-        const int hop = static_cast<int>(round % hops_);
-        receive({segment + lane, hop});
-        if (hop + 1 < hops_) {
-          send({segment + lane, hop + 1});
-        } else {
-          send({segment + lanes + lane, 0});
-        }
-      }
-    }
+  Ring(const ScheduleRequest& request, const Writer::Title& title, const Stretch& stretch)
+      : stretch_(stretch), writer_(request, title), at_(request.at), element_count_(request.element_count) {}
+
+  Schedule make() {
+    writer_.sends_to(ring::next(at_).rank);
+    writer_.receives_from(ring::previous(at_).rank);
+    const LaneWalk walk{.slots = writer_.schedule().slots,
+                        .segments = segment_count(element_count_, at_.world_size, writer_.segment_elements()),
+                        .hops = stretch_.hops};
+    walk_in_lanes(
+        walk, [&](Spot spot) { receive(spot); }, [&](Spot spot) { send(spot); });
+    return writer_.take();
   }
 
  private:
-  struct Step {
-    int64_t segment = 0;
-    int hop = 0;
-  };
-
-  Range range(int chunk, int64_t segment) const {
-    if (segment >= segments_) return {};
+  bool keeps_data() const { return writer_.schedule().goal == Goal::kReduceScatter; }
+  int hop_in_whole(Spot spot) const { return stretch_.first_hop + spot.hop; }
+  Range range(int chunk, Spot spot) const {
     const Range whole =
-        chunk_of(walk_.request.element_count, at_.world_size, ring::wrap(chunk + walk_.chunk_shift, at_.world_size));
-    return segment_of(whole, segment, segment_elements_);
+        chunk_of(element_count_, at_.world_size, ring::wrap(chunk + stretch_.chunk_shift, at_.world_size));
+    return segment_of(whole, spot.segment, writer_.segment_elements());
   }
-  Place data(Range range) const { return {.rank = at_.rank, .space = Space::kData, .range = range}; }
+  // Where a partial sum arrives. Of reduce-scatter it is also sent from there, while up to `slots` messages before it
+  // are still under way: see Note [When a sent range is free again].
+  Place arrival(int64_t count) {
+    const int64_t buffer = keeps_data() ? sent_ % (writer_.schedule().slots + 1) : 0;
+    return writer_.scratch({.index = buffer, .count = count});
+  }
 
-  void send(Step step) {
-    const Range sent = range(ring::sent_chunk(at_, walk_.first_hop + step.hop), step.segment);
+  void send(Spot spot) {
+    const Range sent = range(ring::sent_chunk(at_, hop_in_whole(spot)), spot);
     if (sent.count() == 0) return;
-    schedule_.actions.push_back(actions::send({step.hop, step.segment}, ring::next(at_).rank, data(sent)));
+    const bool is_partial = keeps_data() && spot.hop > 0;
+    writer_.send(spot, ring::next(at_).rank, is_partial ? arrival(sent.count()) : writer_.data(sent));
+    ++sent_;
   }
 
-  void receive(Step step) {
-    const int hop = walk_.first_hop + step.hop;
-    const Range received = range(ring::received_chunk(at_, hop), step.segment);
+  void receive(Spot spot) {
+    const int hop = hop_in_whole(spot);
+    const Range received = range(ring::received_chunk(at_, hop), spot);
     if (received.count() == 0) return;
-    const actions::Spot spot{step.hop, step.segment};
     const int peer = ring::previous(at_).rank;
-    if (!ring::is_reducing(at_.world_size, hop)) {
-      schedule_.actions.push_back(actions::receive(spot, peer, data(received)));
-      return;
-    }
-    const Place partial{.rank = at_.rank, .space = Space::kScratch, .range = {0, received.count()}};
-    schedule_.scratch_elements = std::max(schedule_.scratch_elements, received.count());
-    schedule_.actions.push_back(actions::receive(spot, peer, partial));
-    const auto finality = hop + 2 == at_.world_size ? Finality::kFinal : Finality::kPartial;
-    schedule_.actions.push_back(actions::reduce(spot, {partial, data(received)}, {data(received)}, finality));
+    const Place own = writer_.data(received);
+    if (!ring::is_reducing(at_.world_size, hop)) return writer_.receive(spot, peer, own);
+    const Place partial = arrival(received.count());
+    const bool last = hop + 2 == at_.world_size;
+    const Place to = !keeps_data() ? own : last ? writer_.result(received) : partial;
+    writer_.receive(spot, peer, partial);
+    writer_.reduce(spot, {partial, own}, {to}, last ? Finality::kFinal : Finality::kPartial);
   }
 
-  const Walk walk_;
-  Schedule& schedule_;
+  const Stretch stretch_;
+  Writer writer_;
   const Position at_;
-  const int64_t segment_elements_;
-  const int64_t segments_;
-  const int hops_;
+  const int64_t element_count_;
+  int64_t sent_ = 0;
 };
 
-Schedule neighbours(const ScheduleRequest& request) {
-  Schedule schedule{.at = request.at, .algorithm = "ring", .element_count = request.element_count};
-  if (request.at.world_size > 1) {
-    schedule.sends_to = {ring::next(request.at).rank};
-    schedule.receives_from = {ring::previous(request.at).rank};
-  }
-  return schedule;
+Schedule make(const ScheduleRequest& request, Goal goal, const Ring::Stretch& stretch) {
+  const int n = request.at.world_size;
+  const bool sums = goal != Goal::kAllGather;
+  const Writer::Title title{
+      .goal = goal,
+      .algorithm = "ring",
+      .order = sums ? canonical_or(Order::kByChunk, {}, n) : Order::kNone,
+      .hop_count = stretch.hops,
+      .segment_elements = usable_segment({.longest = chunk_of(request.element_count, n, 0).count(),
+                                          .segment_elements = request.segment_elements,
+                                          .actions_per_segment = 3 * int64_t{stretch.hops}})};
+  return n == 1 ? alone(request, title) : Ring(request, title, stretch).make();
 }
 
 }  // namespace
 
 Schedule ring_all_reduce(const ScheduleRequest& request) {
-  const int n = request.at.world_size;
-  Schedule schedule = neighbours(request);
-  schedule.order = Order::kByChunk;
-  schedule.hop_count = ring::hop_count(n);
-  if (n > 1) {
-    Walker({.request = request}, schedule).run();
-  } else if (request.element_count > 0) {
-    schedule.actions.push_back(
-        actions::scale({}, {.rank = 0, .space = Space::kData, .range = {0, request.element_count}}));
-  }
-  return schedule;
+  return make(request, Goal::kAllReduce, {.hops = ring::hop_count(request.at.world_size)});
+}
+
+Schedule ring_reduce_scatter(const ScheduleRequest& request) {
+  return make(request, Goal::kReduceScatter, {.hops = request.at.world_size - 1, .chunk_shift = -1});
 }
 
 Schedule ring_all_gather(const ScheduleRequest& request) {
-  const int n = request.at.world_size;
-  Schedule schedule = neighbours(request);
-  schedule.goal = Goal::kAllGather;
-  schedule.hop_count = n - 1;
-  if (n > 1) Walker({.request = request, .first_hop = n - 1, .chunk_shift = -1}, schedule).run();
-  return schedule;
+  const int half = request.at.world_size - 1;
+  return make(request, Goal::kAllGather, {.first_hop = half, .hops = half, .chunk_shift = -1});
 }
 
 }  // namespace rondo::comm

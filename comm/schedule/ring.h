@@ -4,7 +4,7 @@
 /// owns the finished chunk r+1. All-gather: the finished chunks go on round the ring for n-1 more hops.
 #pragma once
 
-#include "rondo/comm/schedule.h"
+#include "rondo/comm/position.h"
 
 namespace rondo::comm::ring {
 

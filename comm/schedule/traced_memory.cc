@@ -23,16 +23,6 @@ TracedMemory::Slice TracedMemory::slice(Range range) {
   return {.begin = begin, .end = split(range.end)};
 }
 
-std::vector<Piece> TracedMemory::pieces(Range range) {
-  std::vector<Piece> result;
-  const Slice found = slice(range);
-  for (auto at = found.begin; at != found.end; ++at) {
-    const Cell& cell = at->second;
-    result.push_back({.count = cell.end - at->first, .expression = cell.expression, .first_index = cell.first_index});
-  }
-  return result;
-}
-
 void TracedMemory::write(Range range, const std::vector<Piece>& pieces, Event writer) {
   const Slice old = slice(range);
   const auto after = cells_.erase(old.begin, old.end);

@@ -58,15 +58,13 @@ class TracedMemory {
   };
   Slice slice(Range range);
 
-  /// What `range` holds.
-  std::vector<Piece> pieces(Range range);
   /// `range` now holds `pieces` and has no readers.
   void write(Range range, const std::vector<Piece>& pieces, Event writer);
 
  private:
   Cells::iterator split(int64_t position);
 
-  const int64_t element_count_;
+  int64_t element_count_;
   Cells cells_;
 };
 

@@ -1,30 +1,34 @@
 #include <gtest/gtest.h>
 
 #include "comm/schedule/makers.h"
-#include "tests/comm/schedule/play.h"
+#include "tests/comm/schedule/closed_form.h"
 
 namespace rondo::comm {
 namespace {
 
-TEST(ChainBroadcast, GivesEveryRankTheDataOfTheRoot) {
-  for (const int n : {1, 2, 3, 5, 8}) {
-    for (const int64_t elements : {0, 1, 3, 4, 97}) {
-      for (int root = 0; root < n; ++root) {
-        const auto ranks = test::on_all_ranks(n, [&](Position at) {
-          return chain_broadcast({.at = at, .element_count = elements, .segment_elements = 3, .root = root});
-        });
-        std::vector<std::vector<double>> data(static_cast<size_t>(n));
-        for (int rank = 0; rank < n; ++rank) {
-          for (int64_t i = 0; i < elements; ++i)
-            data[static_cast<size_t>(rank)].push_back(1000.0 * rank + static_cast<double>(i));
-        }
-        const auto expected = data[static_cast<size_t>(root)];
-        const auto outcome = test::play(ranks, data, std::plus<>(), 3);
-        ASSERT_TRUE(outcome.finished);
-        for (const auto& values : outcome.data) ASSERT_EQ(values, expected) << n << " ranks, root " << root;
-      }
-    }
+TEST(ChainAllReduce, SumsEveryElementFromTheLeft) {
+  test::expect_closed_form({.algorithm = "chain"}, {1, 2, 3, 4, 5, 8, 13});
+}
+
+TEST(ChainAllReduce, KeepsBothWaysBusy) {
+  const Schedule schedule =
+      chain_all_reduce({.at = {.rank = 2, .world_size = 4}, .element_count = 60, .segment_elements = 3});
+  // Rank 2 of 4: a segment is back two segments after it went up.
+  std::vector<int> arrivals;
+  for (const Action& action : schedule.actions) {
+    if (action.kind == ActionKind::kReceive) arrivals.push_back(action.peer);
   }
+  const std::vector<int> begin(arrivals.begin(), arrivals.begin() + 7);
+  EXPECT_EQ(begin, (std::vector<int>{1, 1, 1, 3, 1, 3, 1}));
+  EXPECT_EQ(test::elements_sent(schedule), 2 * 60);
+  EXPECT_EQ(schedule.hop_count, 6);
+}
+
+TEST(ChainBroadcast, GivesEveryRankTheDataOfAnyRoot) {
+  for (int root = 0; root < 5; ++root) {
+    test::expect_closed_form({.goal = Goal::kBroadcast, .algorithm = "chain", .root = root}, {5, 8});
+  }
+  test::expect_closed_form({.goal = Goal::kBroadcast, .algorithm = "chain"}, {1, 2, 3});
 }
 
 TEST(ChainBroadcast, OnlyTheEndsHaveOneNeighbour) {
