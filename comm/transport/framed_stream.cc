@@ -143,7 +143,6 @@ bool FramedStream::write_some(size_t& budget) {
     batch_done_ += result.bytes;
     budget -= std::min(budget, result.bytes);
     count_written();
-    if (result.bytes < head.size() + body.size()) break;  // the operating system takes no more now
   }
   return moved;
 }
@@ -157,11 +156,16 @@ void FramedStream::count_written() {
     ++next_;
     written_once_ = std::max(written_once_, next_);
   }
-  while (released_ < acked_ + written_once_ && queue_[released_ - acked_].is_own()) ++released_;
+  release_copies();
   if (batch_done_ == batch_.size() + batch_body_.size()) {
     batch_.clear();
     batch_body_ = {};
   }
+}
+
+void FramedStream::release_copies() {
+  released_ = std::max(released_, acked_);
+  while (released_ < acked_ + written_once_ && queue_[released_ - acked_].is_own()) ++released_;
 }
 
 Status FramedStream::take_ack(const FrameHeader& header) {
@@ -175,8 +179,8 @@ Status FramedStream::take_ack(const FrameHeader& header) {
     queue_.pop_front();
   }
   acked_ += newly;
-  released_ = std::max(released_, acked_);
   written_once_ -= newly;
+  release_copies();
   next_ -= std::min<size_t>(next_, newly);
   if (header.type == FrameType::kNack) rewind_ = true;
   return {};
@@ -466,8 +470,7 @@ void FramedStream::fail(Code code, const std::string& what) {
 
 WaitHandle FramedStream::wait_handle() const {
   if (!stream_ || finished_ || !status_.ok()) return {};
-  const bool wants_write =
-      !batch_.empty() || next_ < queue_.size() || rewind_ || ack_owed_ != Ack::kNone || nack_owed_;
+  const bool wants_write = !batch_.empty() || next_ < queue_.size() || rewind_ || ack_owed_ != Ack::kNone || nack_owed_;
   const bool waits_for_a_receive = incoming_ && into_ == Into::kNowhere && held_ && !has_room_for(incoming_->length);
   if (waits_for_a_receive && !wants_write) return {};  // readable all the time, and of no use
   return {stream_->handle(), wants_write};

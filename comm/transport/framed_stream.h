@@ -11,9 +11,9 @@
 /// header CRC leaves no way to find the next frame: kCorrupt at once.
 ///
 /// Note [Late acks]: the sender of a large frame waits for its ack, so that goes out at once, at the latest with the
-/// next advance(). Nobody waits for the ack of a small frame, whose payload is a copy: it rides on the next frame of the
-/// other direction. Where none goes there, it is sent alone after kLateAckFrames frames or kLateAckLooks idle looks; a
-/// sender that needs it for its next message gets it soon, whichever comes first.
+/// next advance(). Nobody waits for the ack of a small frame, whose payload is a copy: it rides on the next frame of
+/// the other direction. Where none goes there, it is sent alone after kLateAckFrames frames or kLateAckLooks idle
+/// looks; a sender that needs it for its next message gets it soon, whichever comes first.
 ///
 /// Threading: one thread at a time.
 #pragma once
@@ -122,6 +122,7 @@ class FramedStream {
   bool fill_batch();
   void append(FrameHeader header);
   void count_written();
+  void release_copies();
   bool read_some(size_t& budget);
   bool fill_staging();
   void take_header();
@@ -169,7 +170,7 @@ class FramedStream {
   std::array<std::byte, kCopiedBytes + 4 * kFrameHeaderBytes> staging_{};
   size_t staging_begin_ = 0;
   size_t staging_end_ = 0;
-  bool drained_ = false;  // a read of this advance() brought less than it had room for
+  bool drained_ = false;                 // a read of this advance() brought less than it had room for
   std::optional<FrameHeader> incoming_;  // header of the frame whose payload is being read
   Into into_ = Into::kNowhere;
   size_t in_done_ = 0;

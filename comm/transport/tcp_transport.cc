@@ -17,7 +17,7 @@ constexpr int kLinksPerProgress = 4;          // that move
 // A rank that leaves waits this long for acks of what peers may have taken and not acknowledged yet, because they are
 // busy elsewhere: without it a payload that was damaged on its last way could not be sent again.
 constexpr auto kLateAckGrace = 100ms;
-constexpr int kRefusalsAllowed = 2;           // a peer that dies in a handshake looks like one that refuses
+constexpr int kRefusalsAllowed = 2;  // a peer that dies in a handshake looks like one that refuses
 
 /// One pair's connection, from the wish for it to its end.
 struct Link {
