@@ -10,7 +10,7 @@
 namespace rondo::comm {
 namespace {
 
-// From here on a rank has too many peers for a link to each of them.
+// Up to here a link between every two ranks pays.
 constexpr int kFullMeshRanks = 16;
 // Up to here one round of whole buffers beats two rounds of slices: what a message costs by itself outweighs its bytes.
 constexpr size_t kOneShotBytes = 16 * 1024;

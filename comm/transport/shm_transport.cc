@@ -27,6 +27,7 @@ class ShmTransport final : public Transport {
     return options_.messages->send(peer, header, payload);
   }
   uint64_t sends_done(int peer) const override { return options_.messages->sends_done(peer); }
+  uint64_t sends_released(int peer) const override { return options_.messages->sends_released(peer); }
   Result<std::optional<MessageHeader>> receive(int peer, std::span<std::byte> into) override {
     return options_.messages->receive(peer, into);
   }
