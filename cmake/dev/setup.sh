@@ -5,10 +5,10 @@
 # Read by name in missing_packages.
 # shellcheck disable=SC2034
 {
-packages_comm=(g++ cmake ninja-build ccache mold pkg-config libssl-dev libisal-dev libxxhash-dev libprotobuf-dev protobuf-compiler
+packages_comm=(g++ cmake ninja-build ccache mold pkg-config libssl-dev libhwy-dev libisal-dev libxxhash-dev libprotobuf-dev protobuf-compiler
   libcli11-dev libtomlplusplus-dev nlohmann-json3-dev zlib1g-dev)
 packages_train=("${packages_comm[@]}" python3 python3-pip dataset-fashion-mnist)
-packages_test=(libgtest-dev libgmock-dev python3)
+packages_test=(libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev python3)
 packages_lint=(clang-format-16 clang-tidy-16 shellcheck python3)
 packages_pytorch=(python3 python3-venv)
 }

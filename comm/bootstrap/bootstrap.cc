@@ -164,6 +164,9 @@ Status read_agent(const Environment& environment, Bootstrap& result) {
   const auto messages = read_descriptor_number(environment, "RONDO_MESSAGES_FD");
   RONDO_TRY(messages);
   result.messages_descriptor = *messages;
+  const auto flight = read_descriptor_number(environment, "RONDO_FLIGHT_FD");
+  RONDO_TRY(flight);
+  result.flight_descriptor = *flight;
   if (result.secret_descriptor < 0 && result.secret_file.empty())
     return wrong(Code::kUnauthenticated,
                  "RONDO_STORE is set, but neither RONDO_SECRET_FD nor RONDO_SECRET_FILE: the "
@@ -227,6 +230,21 @@ std::string Bootstrap::describe() const {
   return text;
 }
 
+/// Without a wish: memory where all ranks share it.
+Result<TransportKind> read_transport(const BootstrapFlags& flags, const Environment& environment,
+                                     const Bootstrap& place) {
+  const bool by_flag = flags.transport.has_value();
+  const std::string wish = flags.transport.value_or(read_text(environment, "RONDO_TRANSPORT"));
+  const bool one_host = place.local_world_size == place.at.world_size;
+  if (wish.empty() || wish == "auto") return one_host ? TransportKind::kShm : TransportKind::kTcp;
+  if (wish == "tcp") return TransportKind::kTcp;
+  if (wish != "shm") return bad_variable(by_flag ? "--transport" : "RONDO_TRANSPORT", wish, "auto, shm or tcp");
+  if (one_host) return TransportKind::kShm;
+  return Status(Code::kUnsupported, "transport shm needs all ranks on one host, and only " +
+                                        std::to_string(place.local_world_size) + " of " +
+                                        std::to_string(place.at.world_size) + " are on this one: use auto or tcp");
+}
+
 Result<Bootstrap> read_bootstrap(const BootstrapFlags& flags, const Environment& environment) {
   Bootstrap result;
   result.secret_file = flags.secret_file.value_or(read_text(environment, "RONDO_SECRET_FILE"));
@@ -241,6 +259,9 @@ Result<Bootstrap> read_bootstrap(const BootstrapFlags& flags, const Environment&
     status = read_torchrun(environment, result);
   }
   RONDO_TRY(status);
+  auto transport = read_transport(flags, environment, result);
+  RONDO_TRY(transport);
+  result.transport = *transport;
   return result;
 }
 

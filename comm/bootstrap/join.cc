@@ -7,6 +7,7 @@
 
 #include "comm/base/hex.h"
 #include "rondo/comm/bootstrap.h"
+#include "rondo/comm/flight.h"
 
 namespace rondo::comm {
 namespace {
@@ -106,13 +107,26 @@ Address data_address(const Bootstrap& bootstrap, Env& env) {
   return {"unix:@rondo-data-" + JobId::draw(env).hex()};  // a job without a secret opens no TCP port
 }
 
+/// A job runs without a recorder, too: what is in its way is only said.
+std::shared_ptr<FlightRecorder> open_flight(const Bootstrap& bootstrap, const JobId& job, const LogSink& log) {
+  auto recorder = open_flight_recorder({.at = bootstrap.at,
+                                        .generation = bootstrap.generation,
+                                        .job = job,
+                                        .descriptor = bootstrap.flight_descriptor,
+                                        .run_directory = bootstrap.run_directory});
+  if (recorder.ok()) return *std::move(recorder);
+  if (log) log(LogLevel::kWarning, "no flight recorder: " + recorder.status().text());
+  return nullptr;
+}
+
 }  // namespace
 
 Result<Joined> join(const Bootstrap& bootstrap, LogSink log, Deadline deadline) {
   const Where where{.rank = bootstrap.at.rank, .operation = "joining the job"};
   const auto env = real_env();
   // Processes that this one starts must not hold the agent's connections open.
-  for (const int descriptor : {bootstrap.control_descriptor, bootstrap.messages_descriptor})
+  for (const int descriptor :
+       {bootstrap.control_descriptor, bootstrap.messages_descriptor, bootstrap.flight_descriptor})
     if (descriptor >= 0) (void)::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
   auto meeting = meet(bootstrap, env, log, deadline);
   if (!meeting.ok()) return meeting.status().at(where);
@@ -124,9 +138,10 @@ Result<Joined> join(const Bootstrap& bootstrap, LogSink log, Deadline deadline) 
   options.generation = bootstrap.generation;
   options.env = env;
   options.store = meeting->store;
-  options.transport = TransportKind::kTcp;
+  options.transport = bootstrap.transport;
   options.listen = data_address(bootstrap, *env);
   options.control_descriptor = bootstrap.control_descriptor;
+  options.flight = open_flight(bootstrap, options.job, log);
   options.log = std::move(log);
   auto endpoint = Endpoint::create(std::move(options));
   if (!endpoint.ok()) return endpoint.status().at(where);

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
+
+#include "comm/group/group_state.h"
 
 namespace rondo::comm {
 namespace {
@@ -56,6 +59,8 @@ std::string_view name(CollectiveKind kind) {
       return "all_gather";
     case CollectiveKind::kBarrier:
       return "barrier";
+    case CollectiveKind::kReduceScatter:
+      return "reduce_scatter";
   }
   return "unknown collective";
 }
@@ -63,11 +68,26 @@ std::string_view name(CollectiveKind kind) {
 std::string Descriptor::describe() const {
   std::string text = std::string(name(kind));
   if (kind != CollectiveKind::kBarrier) text += " of " + std::to_string(element_count) + " " + std::string(name(dtype));
-  if (kind == CollectiveKind::kAllReduce) text += ", " + std::string(name(op));
+  if (kind == CollectiveKind::kAllReduce || kind == CollectiveKind::kReduceScatter)
+    text += ", " + std::string(name(op));
   if (kind == CollectiveKind::kBroadcast) text += ", root " + std::to_string(root);
   if (!tag.empty()) text += ", tag \"" + tag + "\"";
   return text + ", sequence " + std::to_string(sequence);
 }
+
+uint64_t Descriptor::packed_call() const {
+  return static_cast<uint64_t>(kind) | static_cast<uint64_t>(dtype) << 8 | static_cast<uint64_t>(op) << 16 |
+         static_cast<uint64_t>(static_cast<uint32_t>(root)) << 32;
+}
+
+void Descriptor::set_packed_call(uint64_t packed) {
+  kind = static_cast<CollectiveKind>(packed & 0xff);
+  dtype = static_cast<DType>(packed >> 8 & 0xff);
+  op = static_cast<ReduceOp>(packed >> 16 & 0xff);
+  root = static_cast<int32_t>(packed >> 32);
+}
+
+uint64_t Descriptor::tag_hash() const { return XXH3_64bits(tag.data(), tag.size()); }
 
 Bytes encode(const Descriptor& d) {
   Bytes bytes{};
@@ -83,7 +103,7 @@ Bytes encode(const Descriptor& d) {
   put(bytes, kAlgorithmAt, d.algorithm_hash, 8);
   put(bytes, kRegionAt, d.region, 8);
   put(bytes, kOffsetAt, d.offset, 8);
-  put(bytes, kTagHashAt, XXH3_64bits(d.tag.data(), d.tag.size()), 8);
+  put(bytes, kTagHashAt, d.tag_hash(), 8);
   if (length > 0) std::memcpy(bytes.data() + kTagAt, d.tag.data(), length);
   return bytes;
 }
@@ -96,16 +116,43 @@ Status compare(const Descriptor& mine, std::span<const std::byte, kDescriptorByt
   }
   const Bytes own = encode(mine);
   if (std::equal(own.begin(), own.end(), theirs.begin())) return {};
-  const Descriptor other = decode(theirs);
+  return mismatch(mine, decode(theirs), my_rank, their_rank);
+}
+
+Status mismatch(const Descriptor& mine, const Descriptor& theirs, int my_rank, int their_rank) {
   std::string hint = "; every rank must make the same calls on a group, in the same order";
-  if (mine.describe() == other.describe()) {
-    hint = mine.algorithm_hash != other.algorithm_hash ? "; the algorithm or segment size of the group differs"
-                                                       : "; the registered memory or the rest of a long tag differs";
+  if (mine.describe() == theirs.describe()) {
+    hint = mine.algorithm_hash != theirs.algorithm_hash ? "; the algorithm or segment size of the group differs"
+                                                        : "; the registered memory or the rest of a long tag differs";
   }
   return Status(Code::kMismatch,
                 "ranks disagree: rank " + std::to_string(my_rank) + " calls " + mine.describe() + "; rank " +
-                    std::to_string(their_rank) + " calls " + other.describe() + hint,
+                    std::to_string(their_rank) + " calls " + theirs.describe() + hint,
                 {.rank = my_rank, .peer = their_rank});
+}
+
+FlightCall flight_call_of(const Descriptor& descriptor, std::string_view algorithm) {
+  return {.kind = descriptor.kind,
+          .dtype = descriptor.dtype,
+          .op = descriptor.op,
+          .root = descriptor.root,
+          .element_count = descriptor.element_count,
+          .algorithm = FlightName(algorithm),
+          .tag = descriptor.tag};
+}
+
+FlightPosition flight_position_of(const GroupState& group, int waits_for, FlightPosition at) {
+  at.peer = waits_for < 0 ? -1 : group.job_rank(waits_for);
+  return at;
+}
+
+Where where_of(const GroupState& group, const Descriptor& descriptor, int waits_for, std::string phase) {
+  return {.rank = group.job_rank(group.at().rank),
+          .peer = waits_for < 0 ? -1 : group.job_rank(waits_for),
+          .operation = std::string(name(descriptor.kind)),
+          .tag = descriptor.tag,
+          .sequence = static_cast<int64_t>(descriptor.sequence),
+          .phase = std::move(phase)};
 }
 
 }  // namespace rondo::comm

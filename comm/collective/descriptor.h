@@ -7,14 +7,14 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
+#include "comm/watch/flight_recorder.h"
+#include "rondo/comm/collective_kind.h"
 #include "rondo/comm/dtype.h"
 #include "rondo/comm/status.h"
 
 namespace rondo::comm {
-
-enum class CollectiveKind : uint8_t { kAllReduce = 1, kBroadcast = 2, kAllGather = 3, kBarrier = 4 };
-std::string_view name(CollectiveKind kind);
 
 struct Descriptor {
   CollectiveKind kind = CollectiveKind::kAllReduce;
@@ -28,6 +28,11 @@ struct Descriptor {
   uint64_t offset = 0;
   std::string tag;  // compared whole by its hash; the first 160 bytes travel as text
 
+  /// Kind, dtype, reduction and root in one word.
+  uint64_t packed_call() const;
+  void set_packed_call(uint64_t packed);
+  uint64_t tag_hash() const;
+
   /// "all_reduce of 421642 float32, weighted mean, tag \"bucket 0\", sequence 812".
   std::string describe() const;
 };
@@ -38,5 +43,15 @@ std::array<std::byte, kDescriptorBytes> encode(const Descriptor& descriptor);
 /// Ok when `theirs` fits `mine`; kMismatch with both descriptions when it does not; kCorrupt when it is no descriptor.
 Status compare(const Descriptor& mine, std::span<const std::byte, kDescriptorBytes> theirs, int my_rank,
                int their_rank);
+
+/// kMismatch with both descriptions.
+Status mismatch(const Descriptor& mine, const Descriptor& theirs, int my_rank, int their_rank);
+
+class GroupState;
+/// For errors of a collective in flight; `waits_for` is a rank of the group, or -1.
+FlightCall flight_call_of(const Descriptor& descriptor, std::string_view algorithm);
+/// `at` without its peer.
+FlightPosition flight_position_of(const GroupState& group, int waits_for, FlightPosition at);
+Where where_of(const GroupState& group, const Descriptor& descriptor, int waits_for, std::string phase);
 
 }  // namespace rondo::comm

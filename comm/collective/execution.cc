@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "comm/collective/entrance.h"
 #include "comm/kernels/kernels.h"
 
 namespace rondo::comm {
@@ -32,6 +33,11 @@ std::string Execution::phase() const {
   return "hop " + std::to_string(schedule_->actions[next_].hop + 1) + " of " + std::to_string(schedule_->hop_count);
 }
 
+uint16_t Execution::hop() const {
+  const auto& actions = schedule_->actions;
+  return next_ >= actions.size() ? hop_count() : static_cast<uint16_t>(std::min(actions[next_].hop + 1, UINT16_MAX));
+}
+
 Progress Execution::fail(Status status) {
   status_ = std::move(status);
   return Progress::kFailed;
@@ -45,8 +51,12 @@ Progress Execution::blocked_on(int peer) {
 bool Execution::start(Turn& turn) {
   started_ = true;
   mine_ = encode(descriptor_);
-  const size_t scratch_bytes = static_cast<size_t>(schedule_->scratch_elements) * byte_width(binding_.data.dtype);
-  if (turn.scratch.size() < scratch_bytes) turn.scratch.resize(scratch_bytes);
+  const size_t memory = scratch_bytes() + static_cast<size_t>(schedule_->wire_elements) * byte_width(binding_.wire);
+  if (turn.scratch.size() < memory) turn.scratch.resize(memory);
+  if (Board* board = turn.transport.board()) {
+    post_entry(*board, descriptor_, binding_.weight);
+    return true;
+  }
   for (const int peer : schedule_->sends_to) {
     const auto ticket = turn.transport.send(
         peer, {.kind = MessageKind::kDescriptor, .sequence = descriptor_.sequence, .weight = binding_.weight}, mine_);
@@ -58,6 +68,17 @@ bool Execution::start(Turn& turn) {
     state.descriptor_ticket = state.last_ticket = *ticket;
   }
   return true;
+}
+
+Progress Execution::enter(const Board& board) {
+  for (; entered_ < schedule_->at.world_size; ++entered_) {
+    if (entered_ == schedule_->at.rank) continue;
+    if (!board.entered(entered_, descriptor_.sequence)) return blocked_on(entered_);
+    Status fits = compare_entries(board, descriptor_, schedule_->at.rank, entered_, binding_.job_ranks);
+    if (!fits.ok()) return fail(std::move(fits));
+    peers_[static_cast<size_t>(entered_)].descriptor_seen = true;
+  }
+  return Progress::kDone;
 }
 
 Progress Execution::see_descriptor(Turn& turn, int peer) {
@@ -82,6 +103,11 @@ Progress Execution::advance(Turn turn) {
   if (!moved.ok()) return fail(moved.status());
   if (!started_ && !start(turn)) return Progress::kFailed;
   bool progressed = *moved == Progress::kProgressed;
+  if (const Board* board = turn.transport.board()) {
+    const Progress entered = enter(*board);
+    if (entered == Progress::kFailed) return entered;
+    if (entered == Progress::kBlocked) return progressed ? Progress::kProgressed : entered;
+  }
   const size_t width = byte_width(binding_.data.dtype);
   size_t budget = kBytesPerTurn;
   while (next_ < schedule_->actions.size()) {
@@ -127,15 +153,8 @@ Progress Execution::run(Turn& turn, const Action& action) {
       return run_receive(turn, action);
     case ActionKind::kReduce:
       return run_reduce(turn, action);
-    case ActionKind::kCopy: {
-      const auto from = resolve(turn, action.from[0]);
-      if (!from.ok()) return fail(from.status());
-      const auto to = resolve(turn, action.to[0]);
-      if (!to.ok()) return fail(to.status());
-      if (!from->empty()) std::memmove(to->data(), from->data(), from->size());
-      set_weight(action.to[0], weight_of(action.from[0]));
-      return Progress::kDone;
-    }
+    case ActionKind::kCopy:
+      return run_copy(turn, action);
     case ActionKind::kScale: {
       if (binding_.op != ReduceOp::kWeightedMean) return Progress::kDone;
       const auto to = resolve(turn, action.to[0]);
@@ -200,13 +219,21 @@ Progress Execution::run_receive(Turn& turn, const Action& action) {
 }
 
 Result<std::span<std::byte>> Execution::resolve(Turn& turn, const Place& place) {
-  const size_t width = byte_width(binding_.data.dtype);
+  const size_t width = byte_width(place.space == Space::kWire ? binding_.wire : binding_.data.dtype);
   const size_t begin = static_cast<size_t>(place.range.begin) * width;
   const size_t bytes = static_cast<size_t>(place.range.count()) * width;
-  if (place.space == Space::kScratch) return std::span(turn.scratch).subspan(begin, bytes);
-  if (place.rank == schedule_->at.rank) {
-    return bytes == 0 ? std::span<std::byte>() : std::span(binding_.data.bytes() + begin, bytes);
+  if (bytes == 0) return std::span<std::byte>();
+  switch (place.space) {
+    case Space::kScratch:
+      return std::span(turn.scratch).subspan(begin, bytes);
+    case Space::kWire:
+      return std::span(turn.scratch).subspan(scratch_bytes() + begin, bytes);
+    case Space::kResult:
+      return std::span(binding_.result.bytes() + begin, bytes);
+    case Space::kData:
+      break;
   }
+  if (place.rank == schedule_->at.rank) return std::span(binding_.data.bytes() + begin, bytes);
   const auto region = turn.transport.peer_region(place.rank, binding_.region);
   RONDO_TRY(region);
   if (region->size() < binding_.offset + begin + bytes) {
@@ -216,68 +243,79 @@ Result<std::span<std::byte>> Execution::resolve(Turn& turn, const Place& place) 
   return region->subspan(binding_.offset + begin, bytes);
 }
 
+size_t Execution::scratch_bytes() const {
+  const size_t bytes = static_cast<size_t>(schedule_->scratch_elements) * byte_width(binding_.data.dtype);
+  return (bytes + 63) / 64 * 64;  // what follows starts on a cache line
+}
+
+namespace {
+
+int64_t weight_key(const Place& place) { return place.range.begin * 4 + static_cast<int64_t>(place.space); }
+
+}  // namespace
+
 double Execution::weight_of(const Place& place) const {
   if (place.rank != schedule_->at.rank) return peers_[static_cast<size_t>(place.rank)].weight;
-  const auto found = weights_.find(place.range.begin * 2 + (place.space == Space::kScratch ? 1 : 0));
+  const auto found = weights_.find(weight_key(place));
   return found == weights_.end() ? binding_.weight : found->second;
 }
 
 void Execution::set_weight(const Place& place, double weight) {
-  if (place.rank == schedule_->at.rank) {
-    weights_[place.range.begin * 2 + (place.space == Space::kScratch ? 1 : 0)] = weight;
-  }
+  if (place.rank == schedule_->at.rank) weights_[weight_key(place)] = weight;
 }
 
 Progress Execution::run_reduce(Turn& turn, const Action& action) {
-  struct Operand {
-    std::span<std::byte> bytes;
-    double weight;
-  };
   const bool mean = binding_.op == ReduceOp::kWeightedMean;
-  std::vector<Operand> operands;
+  const bool in_wire = action.to[0].space == Space::kWire;
   double weight = 0;
+  operands_.clear();
   for (const Place& place : action.from) {
+    if ((place.space == Space::kWire) != in_wire && binding_.wire != binding_.data.dtype) {
+      return fail(Status(Code::kInvalidArgument, "a reduce action mixes wire and data elements"));
+    }
     const auto bytes = resolve(turn, place);
     if (!bytes.ok()) return fail(bytes.status());
     const double of_place = weight_of(place);
     weight += of_place;
     // An operand of weight 0 contributes nothing, not even a NaN.
-    if (!mean || of_place != 0) operands.push_back({*bytes, of_place});
+    operands_.push_back(mean && of_place == 0 ? nullptr : bytes->data());
   }
-  std::vector<std::span<std::byte>> targets;
+  targets_.clear();
   for (const Place& place : action.to) {
     const auto bytes = resolve(turn, place);
     if (!bytes.ok()) return fail(bytes.status());
-    targets.push_back(*bytes);
+    targets_.push_back(bytes->data());
     set_weight(place, weight);
   }
   const int64_t count = action.to[0].range.count();
   if (count == 0) return Progress::kDone;
-  // The sum may be built in a target only if that target is no operand that is read later.
-  const auto read_later = [&](const std::byte* target) {
-    for (size_t i = 2; i < operands.size(); ++i) {
-      if (operands[i].bytes.data() == target) return true;
-    }
-    return false;
-  };
-  const auto home = std::find_if(targets.begin(), targets.end(), [&](const auto& t) { return !read_later(t.data()); });
-  if (home == targets.end()) return fail(Status(Code::kInvalidArgument, "a reduce action has no target to sum in"));
-  std::byte* sum = home->data();
-  const size_t bytes = home->size();
-  if (operands.empty()) {
-    std::memset(sum, 0, bytes);
-  } else if (operands.size() == 1) {
-    if (sum != operands[0].bytes.data()) std::memmove(sum, operands[0].bytes.data(), bytes);
+  const bool partial = action.finality == Finality::kPartial;
+  Status status = reduce_many({.dtype = in_wire ? binding_.wire : binding_.data.dtype,
+                               .op = mean && partial ? ReduceOp::kSum : binding_.op,
+                               .operands = operands_,
+                               .divisor = weight,
+                               .outputs = targets_,
+                               .element_count = count});
+  return status.ok() ? Progress::kDone : fail(std::move(status));
+}
+
+Progress Execution::run_copy(Turn& turn, const Action& action) {
+  const Place& source = action.from[0];
+  const Place& target = action.to[0];
+  const auto from = resolve(turn, source);
+  if (!from.ok()) return fail(from.status());
+  const auto to = resolve(turn, target);
+  if (!to.ok()) return fail(to.status());
+  set_weight(target, weight_of(source));
+  if (from->empty()) return Progress::kDone;
+  const bool same =
+      binding_.wire == binding_.data.dtype || (source.space == Space::kWire) == (target.space == Space::kWire);
+  if (same) {
+    std::memmove(to->data(), from->data(), from->size());
+  } else if (target.space == Space::kWire) {
+    narrow(reinterpret_cast<const float*>(from->data()), binding_.wire, to->data(), target.range.count());
   } else {
-    const std::byte* left = operands[0].bytes.data();
-    for (size_t i = 1; i < operands.size(); ++i) {
-      Status status = reduce(binding_.data.dtype, binding_.op, left, operands[i].bytes.data(), sum, count);
-      if (!status.ok()) return fail(std::move(status));
-      left = sum;
-    }
-  }
-  for (const auto& target : targets) {
-    if (target.data() != sum) std::memcpy(target.data(), sum, bytes);
+    widen(binding_.wire, from->data(), reinterpret_cast<float*>(to->data()), target.range.count());
   }
   return Progress::kDone;
 }

@@ -3,24 +3,28 @@
 /// Never blocks; advance() does at most one segment's work. Threading: under the group's lock.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "comm/collective/descriptor.h"
 #include "comm/group/operation.h"
-#include "comm/schedule/schedule.h"
 #include "comm/transport/transport.h"
 #include "rondo/comm/buffer.h"
+#include "rondo/comm/schedule.h"
 
 namespace rondo::comm {
 
 /// What the schedule's places mean here.
 struct Binding {
   BufferView data;
+  BufferView result;             // kResult
+  DType wire = DType::kFloat32;  // of kWire; a 16-bit type, or that of `data`
   ReduceOp op = ReduceOp::kSum;
   double weight = 1.0;
   std::vector<int> job_ranks;  // group rank -> rank in the job, for errors
@@ -40,6 +44,10 @@ class Execution {
   int waits_for() const { return waits_for_; }
   /// "hop 2 of 6".
   std::string phase() const;
+  /// The same in numbers; hop_count() of hop_count() at the end.
+  uint16_t hop() const;
+  uint16_t hop_count() const { return static_cast<uint16_t>(std::min(schedule_->hop_count, UINT16_MAX)); }
+  std::string_view algorithm() const { return schedule_->algorithm; }
 
  private:
   struct Peer {
@@ -51,14 +59,18 @@ class Execution {
   Progress fail(Status status);
   Progress blocked_on(int peer);
   bool start(Turn& turn);
+  /// Where there is a board: goes on when all ranks have posted the same.
+  Progress enter(const Board& board);
   /// Takes the peer's descriptor; kDone when it is there and fits.
   Progress see_descriptor(Turn& turn, int peer);
   Progress run(Turn& turn, const Action& action);
   Progress run_send(Turn& turn, const Action& action);
   Progress run_receive(Turn& turn, const Action& action);
   Progress run_reduce(Turn& turn, const Action& action);
+  Progress run_copy(Turn& turn, const Action& action);
   Progress finish(Turn& turn);
   Result<std::span<std::byte>> resolve(Turn& turn, const Place& place);
+  size_t scratch_bytes() const;
   double weight_of(const Place& place) const;
   void set_weight(const Place& place, double weight);
   uint64_t signal_base() const { return descriptor_.sequence << 20; }
@@ -71,7 +83,10 @@ class Execution {
   std::vector<Peer> peers_;
   // Summed weight of the operands in a place of this rank; absent: this rank's own. Keyed by space and first element.
   std::unordered_map<int64_t, double> weights_;
+  std::vector<const std::byte*> operands_;  // of the reduction under way
+  std::vector<std::byte*> targets_;
   bool started_ = false;
+  int entered_ = 0;  // ranks below have posted; only where there is a board
   size_t next_ = 0;
   int waits_for_ = -1;
   Status status_;

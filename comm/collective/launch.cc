@@ -1,19 +1,28 @@
-#include <xxhash.h>
-
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <utility>
 
 #include "comm/collective/collective_state.h"
+#include "comm/collective/fused_collective.h"
 #include "comm/kernels/kernels.h"
+#include "rondo/comm/algorithms.h"
 
 namespace rondo::comm {
 namespace {
+
+// How all ranks of a board begin and end, whatever the call: the one algorithm of shared memory.
+constexpr std::string_view kFused = "push";
+const Tuner kNoRules;
 
 Where where_of(const Group& group, const Launch& request) {
   return {.rank = group.state()->job_rank(group.rank()),
           .operation = std::string(name(request.kind)),
           .tag = request.options.tag};
+}
+
+bool reduces(CollectiveKind kind) {
+  return kind == CollectiveKind::kAllReduce || kind == CollectiveKind::kReduceScatter;
 }
 
 Status check_arguments(const Group& group, const Launch& request) {
@@ -22,7 +31,7 @@ Status check_arguments(const Group& group, const Launch& request) {
   };
   const BufferView& data = request.data;
   if (data.element_count < 0) return wrong("element count " + std::to_string(data.element_count) + " is negative");
-  if (data.element_count > (int64_t{1} << 40)) return wrong("more than 2^40 elements");
+  if (data.element_count > kMostElements) return wrong("more than 2^40 elements");
   if (data.data == nullptr && data.element_count > 0) {
     return wrong("the buffer is null but has " + std::to_string(data.element_count) + " elements");
   }
@@ -33,47 +42,127 @@ Status check_arguments(const Group& group, const Launch& request) {
     return wrong("root " + std::to_string(request.root) + " is not a rank of group \"" + group.name() + "\" of " +
                  std::to_string(group.world_size()));
   }
-  if (request.kind == CollectiveKind::kAllReduce && !supports(data.dtype, request.op)) {
+  if (reduces(request.kind) && !supports(data.dtype, request.op)) {
     return Status(Code::kUnsupported,
                   std::string(name(request.op)) + " of " + std::string(name(data.dtype)) + " is not built",
                   where_of(group, request));
   }
+  if (request.options.wire) {
+    const DType wire = *request.options.wire;
+    if (wire != data.dtype && (byte_width(wire) != 2 || data.dtype != DType::kFloat32)) {
+      return Status(Code::kUnsupported,
+                    std::string(name(data.dtype)) + " cannot travel as " + std::string(name(wire)) +
+                        ": only float32 can, as float16 or bfloat16",
+                    where_of(group, request));
+    }
+  }
   return {};
 }
 
-// The algorithm by name; empty and "ring" mean the ring.
-Schedule make_schedule(const Group& group, const Launch& request, const std::string& algorithm) {
-  const GroupOptions& options = group.state()->identity().options;
-  const ScheduleRequest shape{.at = group.state()->at(),
-                              .element_count = request.data.element_count,
-                              .segment_elements = std::max<int64_t>(
-                                  1, options.segment_bytes / static_cast<int64_t>(byte_width(request.data.dtype)))};
-  switch (request.kind) {
+Goal goal_of(CollectiveKind kind) {
+  switch (kind) {
     case CollectiveKind::kBroadcast:
-      return chain_broadcast(shape, request.root);
+      return Goal::kBroadcast;
     case CollectiveKind::kAllGather:
-      return ring_all_gather(shape);
+      return Goal::kAllGather;
+    case CollectiveKind::kReduceScatter:
+      return Goal::kReduceScatter;
     case CollectiveKind::kAllReduce:
     case CollectiveKind::kBarrier:
       break;
   }
-  if (request.kind == CollectiveKind::kAllReduce && algorithm == "direct") return direct_all_reduce(shape);
-  return ring_all_reduce(shape);
+  return Goal::kAllReduce;
+}
+
+/// The type in which `request` travels over messages.
+DType wire_of(const Launch& request) {
+  const DType data = request.data.dtype;
+  return reduces(request.kind) && data == DType::kFloat32 ? request.options.wire.value_or(data) : data;
+}
+
+Result<std::shared_ptr<const Schedule>> schedule_for(GroupState& state, const Launch& request,
+                                                     std::string_view algorithm) {
+  const auto width = static_cast<int64_t>(byte_width(request.data.dtype));
+  const Algorithm* known = find_algorithm(algorithm);
+  ScheduleQuery query{.goal = goal_of(request.kind), .algorithm = algorithm};
+  query.shape = {.at = state.at(),
+                 .element_count = request.data.element_count,
+                 .segment_elements = std::max<int64_t>(1, state.identity().options.segment_bytes / width),
+                 .root = std::max(request.root, 0)};
+  if (wire_of(request) != request.data.dtype) query.shape.wire = Wire::kNarrow;
+  const GroupState::ScheduleKey key{static_cast<int64_t>(query.goal),
+                                    known != nullptr ? known - algorithms().data() : -1,
+                                    query.shape.element_count,
+                                    width,
+                                    query.shape.root,
+                                    static_cast<int64_t>(query.shape.wire)};
+  return state.schedule(key, [&] { return make_schedule(query); });
+}
+
+/// 16-bit elements whose partial sums would travel: these travel as float32 and are rounded once, at the end.
+bool needs_widening(const Schedule& schedule, DType dtype) {
+  if (byte_width(dtype) != 2) return false;
+  return std::any_of(schedule.actions.begin(), schedule.actions.end(), [](const Action& action) {
+    return action.kind == ActionKind::kReduce && action.finality == Finality::kPartial;
+  });
+}
+
+Work launch_fused(Group& group, Launch request, Descriptor descriptor) {
+  GroupState& state = *group.state();
+  const BufferView& shared = request.kind == CollectiveKind::kAllGather ? request.output : request.data;
+  if (const auto registered = state.find_registered({shared.bytes(), shared.byte_count()})) {
+    descriptor.region = registered->id;
+    descriptor.offset = registered->offset;
+  }
+  const bool in_place = request.output.data == nullptr;
+  auto operation = std::make_shared<FusedCollective>(
+      group.state(), FusedCollective::Call{.descriptor = std::move(descriptor),
+                                           .data = request.data,
+                                           .output = in_place ? request.data : request.output,
+                                           .weight = request.options.weight});
+  state.enqueue(operation);
+  return Work(std::move(operation));
+}
+
+Work launch_scheduled(Group& group, Launch request, Descriptor descriptor, std::string_view algorithm) {
+  GroupState& state = *group.state();
+  if (request.kind == CollectiveKind::kAllGather) {  // schedules of all_gather find the own block at its place
+    std::byte* block = request.output.bytes() + request.data.byte_count() * static_cast<size_t>(group.rank());
+    if (request.data.element_count > 0 && block != request.data.bytes()) {
+      std::memmove(block, request.data.bytes(), request.data.byte_count());
+    }
+    request.data = std::exchange(request.output, {});
+    descriptor.element_count = request.data.element_count;
+  }
+  const auto schedule = schedule_for(state, request, algorithm);
+  if (!schedule.ok()) return Work::finished(schedule.status().at(where_of(group, request)));
+  Binding binding{.data = request.data,
+                  .result = request.output,
+                  .wire = wire_of(request),
+                  .op = request.op,
+                  .weight = request.options.weight,
+                  .job_ranks = state.identity().job_ranks};
+  const Algorithm* known = find_algorithm((*schedule)->algorithm);
+  if (known != nullptr && known->means == Means::kRegions && group.world_size() > 1) {
+    const auto registered = state.find_registered({request.data.bytes(), request.data.byte_count()});
+    if (!state.abilities().region || !registered) {
+      return Work::finished(Status(Code::kUnsupported,
+                                   "algorithm \"" + std::string(algorithm) +
+                                       "\" needs a transport with shared regions and a buffer from group.allocate()",
+                                   where_of(group, request)));
+    }
+    descriptor.region = binding.region = registered->id;
+    descriptor.offset = binding.offset = registered->offset;
+  }
+  const bool widened = reduces(request.kind) && needs_widening(**schedule, request.data.dtype);
+  auto operation = std::make_shared<ScheduledCollective>(
+      group.state(), *schedule, std::move(binding), std::move(descriptor), std::move(request.storage),
+      widened ? ScheduledCollective::Sums::kWidened : ScheduledCollective::Sums::kInPlace);
+  state.enqueue(operation);
+  return Work(std::move(operation));
 }
 
 }  // namespace
-
-Where CollectiveState::where() const {
-  if (group_ == nullptr) return {};
-  const Descriptor& descriptor = execution_.descriptor();
-  const int peer = execution_.waits_for();
-  return {.rank = group_->job_rank(group_->at().rank),
-          .peer = peer < 0 ? -1 : group_->job_rank(peer),
-          .operation = std::string(name(descriptor.kind)),
-          .tag = descriptor.tag,
-          .sequence = static_cast<int64_t>(descriptor.sequence),
-          .phase = execution_.phase()};
-}
 
 Work launch(Group& group, Launch request) {
   if (!group.joined()) {
@@ -81,44 +170,26 @@ Work launch(Group& group, Launch request) {
   }
   if (Status status = check_arguments(group, request); !status.ok()) return Work::finished(status);
   GroupState& state = *group.state();
-  const GroupOptions& options = state.identity().options;
-  const std::string& algorithm = options.algorithm;
-  if (!algorithm.empty() && algorithm != "ring" && algorithm != "direct") {
-    return Work::finished(Status(Code::kInvalidArgument,
-                                 "unknown algorithm \"" + algorithm + "\": there are \"ring\" and \"direct\"",
-                                 where_of(group, request)));
-  }
   Descriptor descriptor{.kind = request.kind,
                         .dtype = request.data.dtype,
                         .op = request.op,
                         .root = request.root,
                         .element_count = request.data.element_count,
+                        .algorithm_hash = state.rules_hash(),
                         .tag = request.options.tag};
-  Binding binding{.data = request.data,
-                  .op = request.op,
-                  .weight = request.options.weight,
-                  .job_ranks = state.identity().job_ranks};
-  if (algorithm == "direct" && request.kind == CollectiveKind::kAllReduce && group.world_size() > 1) {
-    const auto registered = state.find_registered({request.data.bytes(), request.data.byte_count()});
-    if (!state.abilities().region || !registered) {
-      return Work::finished(Status(Code::kUnsupported,
-                                   "algorithm \"direct\" needs a transport with shared regions and a buffer from "
-                                   "group.allocate()",
-                                   where_of(group, request)));
-    }
-    descriptor.region = binding.region = registered->id;
-    descriptor.offset = binding.offset = registered->offset;
+  const CallShape shape{.goal = goal_of(request.kind),
+                        .world_size = group.world_size(),
+                        .byte_count = request.data.byte_count(),
+                        .wire = wire_of(request) == request.data.dtype ? Wire::kSame : Wire::kNarrow};
+  // Rules are for what users reduce and send; a barrier has no bytes to speak of.
+  const Tuner& tuner = request.kind == CollectiveKind::kBarrier ? kNoRules : state.tuner();
+  if (state.abilities().board) {
+    const std::string_view ruled = tuner.ruled(shape);
+    if (ruled.empty() || ruled == kFused) return launch_fused(group, std::move(request), std::move(descriptor));
+    return launch_scheduled(group, std::move(request), std::move(descriptor), ruled);
   }
-  const std::string key = std::to_string(static_cast<int>(request.kind)) + "/" +
-                          std::to_string(request.data.element_count) + "/" +
-                          std::to_string(byte_width(request.data.dtype)) + "/" + std::to_string(request.root);
-  const std::string identity = algorithm + "/" + std::to_string(options.segment_bytes);
-  descriptor.algorithm_hash = XXH3_64bits(identity.data(), identity.size());
-  const auto schedule = state.schedule(key, [&] { return make_schedule(group, request, algorithm); });
-  auto operation = std::make_shared<CollectiveState>(
-      group.state(), Execution(schedule, std::move(binding), std::move(descriptor)), std::move(request.storage));
-  state.enqueue(operation);
-  return Work(std::move(operation));
+  const std::string_view algorithm = tuner.choose(shape);
+  return launch_scheduled(group, std::move(request), std::move(descriptor), algorithm);
 }
 
 }  // namespace rondo::comm

@@ -18,7 +18,7 @@ constexpr auto kSlice = std::chrono::milliseconds(10);
 
 }  // namespace
 
-Work Work::finished(const Status& status) { return Work(std::make_shared<CollectiveState>(status)); }
+Work Work::finished(const Status& status) { return Work(std::make_shared<FinishedCollective>(status)); }
 
 Work& Work::operator=(Work&& other) noexcept {
   if (this != &other) {
@@ -51,13 +51,21 @@ bool Work::progress() {
 
 Status Work::wait(Deadline deadline) {
   if (done()) return status();
-  EndpointState& endpoint = state_->group()->endpoint();
+  GroupState& group = *state_->group();
+  EndpointState& endpoint = group.endpoint();
   Env& env = endpoint.env();
-  TimePoint quiet_since = env.now();
+  TimePoint now = env.now();
+  TimePoint quiet_since = now;
   for (;;) {
-    const bool moved = endpoint.progress();
+    // This group first: most waits end here. Then the others, so that two groups waited for in different order on two
+    // ranks cannot block each other.
+    bool moved = group.progress(now, Patience::kSpin);
     if (state_->done()) return state_->outcome();
-    const TimePoint now = env.now();
+    if (!moved) {
+      moved = endpoint.progress();
+      if (state_->done()) return state_->outcome();
+    }
+    now = env.now();
     if (deadline.passed(now)) return Status::pending();
     if (moved) {
       quiet_since = now;
@@ -65,6 +73,7 @@ Status Work::wait(Deadline deadline) {
       sched_yield();
     } else {
       endpoint.idle(std::min<Duration>(deadline.left(now), kSlice));
+      now = env.now();
     }
   }
 }

@@ -8,6 +8,11 @@
 #include "comm/group/group_state.h"
 
 namespace rondo::comm {
+namespace {
+
+constexpr auto kMixedSlice = std::chrono::microseconds(200);
+
+}  // namespace
 
 std::string_view name(TransportKind kind) {
   switch (kind) {
@@ -15,13 +20,25 @@ std::string_view name(TransportKind kind) {
       return "inproc";
     case TransportKind::kTcp:
       return "tcp";
+    case TransportKind::kShm:
+      return "shm";
   }
   return "unknown transport";
 }
 
 EndpointState::~EndpointState() = default;
 
-Status EndpointState::open_port() {
+Status EndpointState::open() {
+  if (options_.transport == TransportKind::kShm) {
+    if (options_.fabric) {
+      post_ = region_post_of(options_.fabric, options_.at.rank);
+    } else {
+      auto post = open_region_post({.rank = options_.at.rank, .job = options_.job, .generation = options_.generation});
+      RONDO_TRY(post);
+      post_ = std::move(*post);
+    }
+  }
+  if (options_.fabric) return {};
   auto port = TcpPort::open(options_.env, {.rank = options_.at.rank,
                                            .job = options_.job,
                                            .secret = options_.secret,
@@ -48,6 +65,7 @@ Status EndpointState::install_page(std::shared_ptr<JobPage> page) {
     keeper.generation = options_.generation;
     keeper.control_descriptor = options_.control_descriptor;
     keeper.log = options_.log;
+    keeper.flight = options_.flight;
     if (options_.fabric) keeper.on_abort = [fabric = options_.fabric] { fabric->notify(); };
     auto started = Keeper::start(page, std::move(keeper));
     RONDO_TRY(started);
@@ -55,6 +73,17 @@ Status EndpointState::install_page(std::shared_ptr<JobPage> page) {
   }
   page_ = std::move(page);
   return {};
+}
+
+void EndpointState::set_mailboxes(std::vector<std::string> by_job_rank) {
+  const MutexLock lock(mutex_);
+  mailboxes_ = std::move(by_job_rank);
+}
+
+std::string EndpointState::mailbox_of(int job_rank) const {
+  const MutexLock lock(mutex_);
+  const auto index = static_cast<size_t>(job_rank);
+  return index < mailboxes_.size() ? mailboxes_[index] : std::string();
 }
 
 int EndpointState::next_creation(const std::string& name) {
@@ -96,6 +125,7 @@ bool EndpointState::progress() {
 }
 
 void EndpointState::idle(Duration at_most) {
+  if (options_.transport == TransportKind::kShm) return idle_at_bell(at_most);
   if (options_.fabric && options_.keeper == EndpointOptions::Keeper::kOn) {
     uint64_t seen = 0;  // unknown: returns at once when anything ever changed, so look first, then wait for news
     options_.fabric->wait_change(seen, Duration::zero());
@@ -103,12 +133,28 @@ void EndpointState::idle(Duration at_most) {
     options_.fabric->wait_change(seen, at_most);
     return;
   }
+  env().idle(wait_handles(), at_most);
+}
+
+std::vector<WaitHandle> EndpointState::wait_handles() {
   std::vector<WaitHandle> handles;
   for (const auto& group : live_groups()) {
     const auto of_group = group->wait_handles();
     handles.insert(handles.end(), of_group.begin(), of_group.end());
   }
-  env().idle(handles, at_most);
+  return handles;
+}
+
+void EndpointState::idle_at_bell(Duration at_most) {
+  const auto page = this->page();
+  if (page == nullptr) return env().idle({}, std::min<Duration>(at_most, kMixedSlice));
+  const int rank = options_.at.rank;
+  const uint32_t seen = page->before_sleep(rank);
+  if (progress()) at_most = Duration::zero();  // see Note [No lost bell]
+  // A descriptor does not ring: while messages are under way, sleep is short.
+  const auto handles = wait_handles();
+  const bool messages = !handles.empty() || options_.fabric != nullptr;
+  page->sleep(rank, seen, messages ? std::min<Duration>(at_most, kMixedSlice) : at_most);
 }
 
 Status EndpointState::close(Deadline deadline) {
@@ -142,7 +188,7 @@ Result<Endpoint> Endpoint::create(EndpointOptions options) {
     return Status(Code::kInvalidArgument, "transport inproc needs the fabric that the fake ranks share", where);
   }
   auto state = std::make_shared<EndpointState>(std::move(options));
-  if (state->options().transport == TransportKind::kTcp) RONDO_TRY(state->open_port());
+  RONDO_TRY(state->open());
   return Endpoint(std::move(state));
 }
 

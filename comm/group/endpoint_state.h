@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "comm/transport/inproc.h"
+#include "comm/transport/region_post.h"
 #include "comm/transport/tcp.h"
 #include "comm/watch/job_page.h"
 #include "comm/watch/keeper.h"
@@ -29,7 +30,14 @@ class EndpointState {
   const EndpointOptions& options() const { return options_; }
   Env& env() const { return *options_.env; }
   const std::shared_ptr<TcpPort>& port() const { return port_; }
-  Status open_port();
+  /// How peers of this host hand memory over; null unless kShm.
+  const std::shared_ptr<RegionPost>& post() const { return post_; }
+  /// Opens what the transport needs.
+  Status open();
+
+  /// The mailboxes of all ranks of the job, known once the first group is formed.
+  void set_mailboxes(std::vector<std::string> by_job_rank) RONDO_EXCLUDES(mutex_);
+  std::string mailbox_of(int job_rank) const RONDO_EXCLUDES(mutex_);
 
   /// Puts something between every group of this endpoint and its transport: how tests inject faults. Set before the
   /// first group is made, constant afterwards.
@@ -55,16 +63,20 @@ class EndpointState {
 
  private:
   std::vector<std::shared_ptr<GroupState>> live_groups() RONDO_EXCLUDES(mutex_);
+  std::vector<WaitHandle> wait_handles() RONDO_EXCLUDES(mutex_);
+  void idle_at_bell(Duration at_most) RONDO_EXCLUDES(mutex_);
 
   const EndpointOptions options_;
-  std::shared_ptr<TcpPort> port_;  // shared with the groups' transports
-  TransportWrapper wrapper_;       // may be empty
+  std::shared_ptr<TcpPort> port_;  // shared with the groups' transports, as post_ is
+  std::shared_ptr<RegionPost> post_;
+  TransportWrapper wrapper_;  // may be empty
 
   mutable Mutex mutex_;
   std::vector<std::weak_ptr<GroupState>> groups_ RONDO_GUARDED_BY(mutex_);
   std::map<std::string, int> creations_ RONDO_GUARDED_BY(mutex_);
   std::shared_ptr<JobPage> page_ RONDO_GUARDED_BY(mutex_);  // shared with the keeper and the groups
   std::unique_ptr<Keeper> keeper_ RONDO_GUARDED_BY(mutex_);
+  std::vector<std::string> mailboxes_ RONDO_GUARDED_BY(mutex_);
 };
 
 }  // namespace rondo::comm

@@ -1,5 +1,6 @@
 #include "comm/group/formation.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -12,7 +13,9 @@ constexpr const char* kNoAddress = "inproc";
 }  // namespace
 
 GroupFormation::GroupFormation(std::shared_ptr<EndpointState> endpoint, GroupOptions options)
-    : endpoint_(std::move(endpoint)), options_(std::move(options)), nth_(endpoint_->next_creation(options_.name)) {}
+    : endpoint_(std::move(endpoint)), options_(std::move(options)), nth_(endpoint_->next_creation(options_.name)) {
+  if (const auto& recorder = endpoint_->options().flight) recorder->forming(options_.name, endpoint_->env().now());
+}
 
 std::string GroupFormation::key(int rank) const {
   return "group/" + std::to_string(endpoint_->options().generation) + "/" + options_.name + "/" + std::to_string(nth_) +
@@ -22,7 +25,17 @@ std::string GroupFormation::key(int rank) const {
 Progress GroupFormation::fail(const Status& why) {
   step_ = Step::kFailed;
   status_ = why.at({.rank = endpoint_->options().at.rank, .operation = "group creation"});
+  record_end(status_);
   return Progress::kFailed;
+}
+
+void GroupFormation::record_end(const Status& why) {
+  if (const auto& recorder = endpoint_->options().flight)
+    recorder->ended({.code = why.code(),
+                     .culprit = why.where().peer,
+                     .reporter = why.where().rank,
+                     .at_ns = flight_time(endpoint_->env().now()),
+                     .text = why.message()});
 }
 
 Progress GroupFormation::advance(TimePoint now) {
@@ -35,7 +48,8 @@ Progress GroupFormation::advance(TimePoint now) {
     case Step::kPublish: {
       // First of all: a rank that is here is never called absent, whatever it waits for.
       if (!call_) {
-        const std::string address = endpoint_->port() ? endpoint_->port()->address().text : kNoAddress;
+        std::string address = endpoint_->port() ? endpoint_->port()->address().text : kNoAddress;
+        if (endpoint_->post()) address += " " + endpoint_->post()->mailbox();
         call_ = endpoint.store->start({.kind = StoreRequest::Kind::kSet, .keys = {key(at.rank)}, .value = address});
       }
       const Progress progress = call_->advance(now);
@@ -73,15 +87,22 @@ Progress GroupFormation::advance(TimePoint now) {
       const Progress progress = call_->advance(now);
       if (progress == Progress::kFailed) return fail(call_->status());
       if (progress != Progress::kDone) return progress;
-      GroupIdentity identity{
-          .id = derive_group_id(kWholeJob, endpoint.generation, 0, options_.name), .options = options_, .at = at};
+      // A name that is used again is another group: with links, aborts and flight records of its own.
+      const uint64_t count = uint64_t{endpoint.generation} << 32 | static_cast<uint32_t>(nth_);
+      GroupIdentity identity{.id = derive_group_id(kWholeJob, count, 0, options_.name), .options = options_, .at = at};
+      std::vector<std::string> mailboxes;
       for (int rank = 0; rank < at.world_size; ++rank) {
+        const std::string& published = call_->values()[static_cast<size_t>(rank)];  // "ADDRESS" or "ADDRESS MAILBOX"
+        const size_t space = std::min(published.find(' '), published.size());
         identity.job_ranks.push_back(rank);
-        identity.addresses.push_back({call_->values()[static_cast<size_t>(rank)]});
+        identity.addresses.push_back({published.substr(0, space)});
+        mailboxes.push_back(published.substr(std::min(space + 1, published.size())));
       }
+      endpoint_->set_mailboxes(std::move(mailboxes));
       auto group = GroupState::create(endpoint_, std::move(identity));
       if (!group.ok()) return fail(group.status());
       group_ = std::move(*group);
+      if (const auto& recorder = endpoint.flight) recorder->formed();
       step_ = Step::kDone;
       return Progress::kDone;
     }
@@ -129,12 +150,14 @@ Status GroupFormation::timed_out(Duration waited) {
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(waited).count();
   const std::string who =
       absent.empty() ? "some rank is" : "rank " + absent + (absent.find(',') == std::string::npos ? " is" : " are");
-  return Status(Code::kTimeout,
-                "group \"" + options_.name + "\" of " + std::to_string(endpoint.at.world_size) +
-                    " ranks did not form in " + std::to_string(seconds) + " s: " + who +
-                    (at_page ? " stuck: it came, but did not take part in sharing the job page"
-                             : " absent. Likely it was never started, died early, or cannot reach the store"),
-                {.rank = endpoint.at.rank, .operation = "group creation"});
+  Status late(Code::kTimeout,
+              "group \"" + options_.name + "\" of " + std::to_string(endpoint.at.world_size) +
+                  " ranks did not form in " + std::to_string(seconds) + " s: " + who +
+                  (at_page ? " stuck: it came, but did not take part in sharing the job page"
+                           : " absent. Likely it was never started, died early, or cannot reach the store"),
+              {.rank = endpoint.at.rank, .operation = "group creation"});
+  record_end(late);
+  return late;
 }
 
 }  // namespace rondo::comm

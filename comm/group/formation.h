@@ -30,6 +30,7 @@ class GroupFormation {
  private:
   enum class Step : uint8_t { kPublish, kPage, kGather, kDone, kFailed };
   Progress fail(const Status& why);
+  void record_end(const Status& why);
   /// Asks the store, for at most a second.
   std::vector<int> unpublished();
   std::string key(int rank) const;

@@ -34,10 +34,10 @@ const std::string& Group::name() const { return state_->identity().options.name;
 
 std::string Group::description() const {
   const auto& options = state_->identity().options;
-  const bool direct = options.algorithm == "direct";
-  return (direct ? std::string("direct") : std::string("ring")) + " over " +
+  const bool push = options.algorithm == "push";
+  return (push ? std::string("push") : std::string("ring")) + " over " +
          std::string(comm::name(state_->endpoint().options().transport)) +
-         (direct ? ", canonical order" : ", order by chunk");
+         (push ? ", canonical order" : ", order by chunk");
 }
 
 Result<Region> Group::allocate(size_t byte_count, const std::string& purpose) {

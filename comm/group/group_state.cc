@@ -6,6 +6,8 @@
 #include <chrono>
 #include <utility>
 
+#include "comm/transport/shm.h"
+
 namespace rondo::comm {
 namespace {
 
@@ -17,6 +19,32 @@ constexpr auto kUnattended = std::chrono::seconds(1);
 std::string seconds_text(Duration duration) {
   const auto tenths = std::chrono::duration_cast<std::chrono::milliseconds>(duration).count() / 100;
   return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
+}
+
+Result<std::unique_ptr<Transport>> make_transport(const EndpointState& endpoint, const GroupIdentity& id,
+                                                  const std::shared_ptr<JobPage>& page) {
+  const EndpointOptions& options = endpoint.options();
+  std::unique_ptr<Transport> messages;
+  if (options.fabric) {
+    messages = make_inproc_transport({options.fabric, id.id, id.job_ranks, id.at.rank});
+  } else {
+    auto made = make_tcp_transport(options.env, {.port = endpoint.port(),
+                                                 .group = id.id,
+                                                 .job_ranks = id.job_ranks,
+                                                 .rank = id.at.rank,
+                                                 .addresses = id.addresses});
+    RONDO_TRY(made);
+    messages = std::move(*made);
+  }
+  if (options.transport != TransportKind::kShm) return messages;
+  ShmTransportOptions shm{.page = page,
+                          .post = endpoint.post(),
+                          .group = id.id,
+                          .job_ranks = id.job_ranks,
+                          .rank = id.at.rank,
+                          .messages = std::move(messages)};
+  for (const int rank : id.job_ranks) shm.mailboxes.push_back(endpoint.mailbox_of(rank));
+  return make_shm_transport(std::move(shm));
 }
 
 }  // namespace
@@ -41,23 +69,21 @@ Result<std::shared_ptr<GroupState>> GroupState::create(const std::shared_ptr<End
                                                        GroupIdentity identity) {
   std::shared_ptr<GroupState> group(new GroupState(endpoint, std::move(identity)));
   const GroupIdentity& id = group->identity_;
-  std::unique_ptr<Transport> transport;
-  if (endpoint->options().transport == TransportKind::kInproc) {
-    transport = make_inproc_transport({endpoint->options().fabric, id.id, id.job_ranks, id.at.rank});
-  } else {
-    auto made = make_tcp_transport(endpoint->options().env, {.port = endpoint->port(),
-                                                             .group = id.id,
-                                                             .job_ranks = id.job_ranks,
-                                                             .rank = id.at.rank,
-                                                             .addresses = id.addresses});
-    RONDO_TRY(made);
-    transport = std::move(*made);
-  }
+  auto tuner = Tuner::parse(id.options.algorithm);
+  RONDO_TRY(tuner);
+  group->tuner_ = std::move(*tuner);
+  const std::string rules = id.options.algorithm + "/" + std::to_string(id.options.segment_bytes);
+  group->rules_hash_ = XXH3_64bits(rules.data(), rules.size());
+  auto made = make_transport(*endpoint, id, group->page_);
+  RONDO_TRY(made);
+  std::unique_ptr<Transport> transport = std::move(*made);
   if (const auto& wrap = endpoint->transport_wrapper()) transport = wrap(std::move(transport), id);
   group->abilities_ = transport->abilities();
   {
     const MutexLock lock(group->mutex_);
     group->transport_ = std::move(transport);
+    if (const auto& recorder = endpoint->options().flight)
+      group->flight_ = recorder->lane({.id = id.id, .name = id.options.name, .at = id.at}, endpoint->env().now());
   }
   RONDO_TRY(endpoint->add_group(group));
   return group;
@@ -67,23 +93,25 @@ void GroupState::enqueue(const std::shared_ptr<Operation>& operation) {
   const TimePoint now = endpoint_->env().now();
   const MutexLock lock(mutex_);
   publish_reached(next_sequence_);
+  operation->note = flight_.called(operation->flight_call(), next_sequence_, now);
   operation->enqueued(next_sequence_++);
   if (!ended_.ok()) {
+    operation->note.failed(ended_.code(), now);
     operation->finish(reason_for(*operation));
     return;
   }
   queue_.push_back(operation);
-  advance_locked(now);
+  advance_locked(now, Patience::kGlance);
 }
 
-bool GroupState::progress(TimePoint now) {
+bool GroupState::progress(TimePoint now, Patience patience) {
   if (!mutex_.try_lock()) return false;
-  const bool moved = advance_locked(now);
+  const bool moved = advance_locked(now, patience);
   mutex_.unlock();
   return moved;
 }
 
-bool GroupState::advance_locked(TimePoint now) {
+bool GroupState::advance_locked(TimePoint now, Patience patience) {
   if (transport_ == nullptr) return false;
   if (ended_by_page(now)) return true;
   if (queue_.empty()) {
@@ -104,12 +132,14 @@ bool GroupState::advance_locked(TimePoint now) {
   if (!head_started_) {
     head_started_ = true;
     head_since_ = now;
+    head.note.started(now);
   }
-  switch (head.advance({*this, *transport_, scratch_, now})) {
+  switch (head.advance({*this, *transport_, scratch_, staging_, now, patience})) {
     case Progress::kDone: {
       const auto done = queue_.front();
       queue_.pop_front();
       head_started_ = false;
+      done->note.finished(now);
       done->finish({});
       return true;
     }
@@ -119,6 +149,7 @@ bool GroupState::advance_locked(TimePoint now) {
     case Progress::kProgressed:
       return true;
     case Progress::kBlocked:
+      head.note.blocked(head.flight_position());
       break;
   }
   if (now - head_since_ < identity_.options.operation_timeout) return false;
@@ -214,7 +245,20 @@ void GroupState::end_locked(const Status& reason) {
   live_.store(false, std::memory_order_release);
   // The transport goes first: it may still borrow memory of the operations.
   transport_.reset();
-  for (const auto& operation : std::exchange(queue_, {})) operation->finish(reason_for(*operation));
+  const TimePoint now = endpoint_->env().now();
+  for (const auto& operation : std::exchange(queue_, {})) {
+    operation->note.blocked(operation->flight_position());
+    operation->note.failed(reason.code(), now);
+    operation->finish(reason_for(*operation));
+  }
+  const Where& where = reason.where();
+  flight_.ended(reason.code(), where.peer, now);
+  if (const auto& recorder = endpoint_->options().flight; recorder && reason.code() != Code::kClosed)
+    recorder->ended({.code = reason.code(),
+                     .culprit = where.peer,
+                     .reporter = where.rank,
+                     .at_ns = flight_time(now),
+                     .text = reason.message()});
 }
 
 void GroupState::end(const Status& reason, int culprit) {
@@ -232,7 +276,7 @@ Status GroupState::close(Deadline deadline) {
       const MutexLock lock(mutex_);
       // A group that has ended, for whatever reason, has nothing left to close.
       if (transport_ == nullptr) return {};
-      advance_locked(now);
+      advance_locked(now, Patience::kGlance);
       if (transport_ == nullptr) return {};
       if (queue_.empty()) {
         const Status said = transport_->goodbye(now);
@@ -270,31 +314,41 @@ Result<Region> GroupState::allocate(size_t byte_count, const std::string& purpos
   if (abilities_.region) {
     const MutexLock lock(mutex_);
     if (transport_ == nullptr) return ended_;
-    RONDO_TRY(transport_->expose(id, region->bytes()));
+    RONDO_TRY(transport_->expose(id, *region));
   }
   const MutexLock lock(regions_mutex_);
-  regions_.push_back({id, region->bytes()});
+  std::erase_if(regions_, [](const Registration& each) { return each.life.expired(); });
+  regions_.push_back({id, region->bytes(), region->life()});
   return region;
 }
 
 std::optional<GroupState::Registered> GroupState::find_registered(std::span<const std::byte> memory) {
   const MutexLock lock(regions_mutex_);
-  // The youngest first: memory of a region that is gone may have been mapped again.
-  for (auto it = regions_.rbegin(); it != regions_.rend(); ++it) {
-    const std::byte* begin = it->bytes.data();
-    if (memory.data() >= begin && memory.data() + memory.size() <= begin + it->bytes.size()) {
-      return Registered{it->id, static_cast<size_t>(memory.data() - begin)};
-    }
+  for (const Registration& each : regions_) {
+    const std::byte* begin = each.bytes.data();
+    const bool inside = memory.data() >= begin && memory.data() + memory.size() <= begin + each.bytes.size();
+    // Memory of a region that is gone may have been mapped again, by anybody.
+    if (inside && !each.life.expired()) return Registered{each.id, static_cast<size_t>(memory.data() - begin)};
   }
   return std::nullopt;
 }
 
-std::shared_ptr<const Schedule> GroupState::schedule(const std::string& key, const std::function<Schedule()>& make) {
+std::span<std::byte> GroupState::peer_region(int peer, uint64_t id) {
+  const MutexLock lock(mutex_);
+  if (transport_ == nullptr) return {};
+  const auto region = transport_->peer_region(peer, id);
+  return region.ok() ? *region : std::span<std::byte>();
+}
+
+Result<std::shared_ptr<const Schedule>> GroupState::schedule(const ScheduleKey& key,
+                                                             const std::function<Result<Schedule>()>& make) {
   constexpr size_t kKept = 256;
   const MutexLock lock(regions_mutex_);
   if (const auto found = schedules_.find(key); found != schedules_.end()) return found->second;
+  auto made = make();
+  RONDO_TRY(made);
   if (schedules_.size() >= kKept) schedules_.clear();
-  return schedules_[key] = std::make_shared<const Schedule>(make());
+  return schedules_[key] = std::make_shared<const Schedule>(std::move(*made));
 }
 
 }  // namespace rondo::comm

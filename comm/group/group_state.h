@@ -5,6 +5,7 @@
 /// waited for in different order cannot deadlock.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <deque>
@@ -17,10 +18,11 @@
 
 #include "comm/group/endpoint_state.h"
 #include "comm/group/operation.h"
-#include "comm/schedule/schedule.h"
+#include "comm/schedule/tuner.h"
 #include "comm/transport/transport.h"
 #include "comm/watch/job_page.h"
 #include "rondo/comm/group.h"
+#include "rondo/comm/schedule.h"
 #include "rondo/comm/thread_annotations.h"
 
 namespace rondo::comm {
@@ -55,7 +57,7 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   /// Queues an operation and advances once. A group that ended finishes it with the reason at once.
   void enqueue(const std::shared_ptr<Operation>& operation) RONDO_EXCLUDES(mutex_);
   /// Advances the oldest operation. True when anything moved. Returns at once when another thread is at it.
-  bool progress(TimePoint now) RONDO_EXCLUDES(mutex_);
+  bool progress(TimePoint now, Patience patience = Patience::kGlance) RONDO_EXCLUDES(mutex_);
   /// Ends the group here and, through the job page, everywhere. The first reason stays.
   void end(const Status& reason, int culprit) RONDO_EXCLUDES(mutex_);
   Status close(Deadline deadline) RONDO_EXCLUDES(mutex_);
@@ -73,13 +75,21 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
     size_t offset = 0;
   };
   std::optional<Registered> find_registered(std::span<const std::byte> memory) RONDO_EXCLUDES(regions_mutex_);
-  /// Schedules are pure and are kept per shape. `make` runs when the key is new.
-  std::shared_ptr<const Schedule> schedule(const std::string& key, const std::function<Schedule()>& make)
+  /// A peer's region, mapped here; empty while it has not arrived, or the group ended.
+  std::span<std::byte> peer_region(int peer, uint64_t id) RONDO_EXCLUDES(mutex_);
+  /// Schedules are pure and are kept per shape: goal, algorithm, elements, their width, root, wire. `make` runs when
+  /// the key is new.
+  using ScheduleKey = std::array<int64_t, 6>;
+  Result<std::shared_ptr<const Schedule>> schedule(const ScheduleKey& key,
+                                                   const std::function<Result<Schedule>()>& make)
       RONDO_EXCLUDES(regions_mutex_);
+  const Tuner& tuner() const { return tuner_; }
+  /// Of what must be equal on all ranks for them to choose equal schedules.
+  uint64_t rules_hash() const { return rules_hash_; }
 
  private:
   GroupState(std::shared_ptr<EndpointState> endpoint, GroupIdentity identity);
-  bool advance_locked(TimePoint now) RONDO_REQUIRES(mutex_);
+  bool advance_locked(TimePoint now, Patience patience) RONDO_REQUIRES(mutex_);
   bool ended_by_page(TimePoint now) RONDO_REQUIRES(mutex_);
   void end_locked(const Status& reason) RONDO_REQUIRES(mutex_);
   /// The operation timeout of the head has passed: who has not made this call?
@@ -92,12 +102,15 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   const std::shared_ptr<EndpointState> endpoint_;  // shared with all groups of the endpoint
   const GroupIdentity identity_;
   const std::shared_ptr<JobPage> page_;  // shared with keeper and endpoint
-  Abilities abilities_;                  // constant after creation
+  Abilities abilities_;                  // constant after creation, as what follows
+  Tuner tuner_;
+  uint64_t rules_hash_ = 0;
   std::atomic<uint64_t> splits_{0};
   std::atomic<bool> live_{true};
 
   Mutex mutex_;
   std::unique_ptr<Transport> transport_ RONDO_GUARDED_BY(mutex_);  // null once ended or closed
+  FlightLane flight_ RONDO_GUARDED_BY(mutex_);
   std::deque<std::shared_ptr<Operation>> queue_ RONDO_GUARDED_BY(mutex_);
   uint64_t next_sequence_ RONDO_GUARDED_BY(mutex_) = 0;
   TimePoint head_since_ RONDO_GUARDED_BY(mutex_);
@@ -109,15 +122,17 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   TimePoint suspected_since_ RONDO_GUARDED_BY(mutex_);
   uint64_t seen_aborts_ RONDO_GUARDED_BY(mutex_) = 0;
   std::vector<std::byte> scratch_ RONDO_GUARDED_BY(mutex_);
+  Region staging_ RONDO_GUARDED_BY(mutex_);
 
-  struct Span {
+  struct Registration {
     uint64_t id;
     std::span<std::byte> bytes;
+    std::weak_ptr<const void> life;
   };
   Mutex regions_mutex_;
-  std::vector<Span> regions_ RONDO_GUARDED_BY(regions_mutex_);
+  std::vector<Registration> regions_ RONDO_GUARDED_BY(regions_mutex_);
   uint64_t next_region_ RONDO_GUARDED_BY(regions_mutex_) = 1;
-  std::map<std::string, std::shared_ptr<const Schedule>> schedules_ RONDO_GUARDED_BY(regions_mutex_);
+  std::map<ScheduleKey, std::shared_ptr<const Schedule>> schedules_ RONDO_GUARDED_BY(regions_mutex_);
 };
 
 }  // namespace rondo::comm

@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "comm/watch/flight_recorder.h"
 #include "rondo/comm/env.h"
+#include "rondo/comm/memory.h"
 #include "rondo/comm/status.h"
 
 namespace rondo::comm {
@@ -14,11 +16,16 @@ class GroupState;
 class Transport;
 
 /// What an operation may use while it is asked to go on; valid for that call only, under the group's lock.
+/// kSpin: look a few hundred times before saying kBlocked. kGlance: look once.
+enum class Patience : uint8_t { kGlance, kSpin };
+
 struct Turn {
   GroupState& group;
   Transport& transport;
   std::vector<std::byte>& scratch;  // grows as needed, kept between operations
+  Region& staging;                  // as scratch, but peers may read it; empty until it is first needed
   TimePoint now;
+  Patience patience = Patience::kGlance;
 };
 
 class Operation {
@@ -34,6 +41,11 @@ class Operation {
   virtual void finish(const Status& outcome) = 0;
   /// For errors: operation, tag, sequence, phase, and the peer (job rank) that it waits for.
   virtual Where where() const = 0;
+  /// What the flight recorder keeps of this call, and of where it is.
+  virtual FlightCall flight_call() const = 0;
+  virtual FlightPosition flight_position() const = 0;
+
+  FlightNote note;  // its record; the group writes it, under its lock
 };
 
 }  // namespace rondo::comm

@@ -1,131 +1,119 @@
 #include "comm/kernels/kernels.h"
 
-#include <concepts>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <limits>
 #include <string>
+#include <vector>
+
+#include "comm/kernels/program.h"
 
 namespace rondo::comm {
 namespace {
 
-// Integers wrap, as two's complement does: adding unsigned is defined where adding signed is not.
-struct Sum {
-  template <typename T>
-  T operator()(T a, T b) const {
-    if constexpr (std::same_as<T, int64_t>) {
-      return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
-    } else {
-      return static_cast<T>(a + b);
-    }
-  }
-};
-
-// A NaN wins over every number, the left one over the right one; of equal values the left one stays.
-struct Min {
-  template <typename T>
-  T operator()(T a, T b) const {
-    if (a != a) return a;
-    return b < a || b != b ? b : a;
-  }
-};
-struct Max {
-  template <typename T>
-  T operator()(T a, T b) const {
-    if (a != a) return a;
-    return b > a || b != b ? b : a;
-  }
-};
-
-struct BitOr {
-  template <std::integral T>
-  T operator()(T a, T b) const {
-    return static_cast<T>(a | b);
-  }
-};
-
-template <typename T, typename Op>
-void each(const std::byte* a, const std::byte* b, std::byte* into, int64_t element_count) {
-  const T* left = reinterpret_cast<const T*>(a);
-  const T* right = reinterpret_cast<const T*>(b);
-  T* result = reinterpret_cast<T*>(into);
-  for (int64_t i = 0; i < element_count; ++i) result[i] = Op{}(left[i], right[i]);
+void fill_with_zeros(const ReduceMany& request) {
+  const size_t bytes = static_cast<size_t>(request.element_count) * byte_width(request.dtype);
+  for (std::byte* output : request.outputs) std::memset(output, 0, bytes);
 }
 
-template <typename T>
-void divide_each(std::byte* bytes, int64_t element_count, double divisor) {
-  T* values = reinterpret_cast<T*>(bytes);
-  const T by = static_cast<T>(divisor);
-  for (int64_t i = 0; i < element_count; ++i) values[i] = divisor == 0 ? T{0} : values[i] / by;
+/// Sets the scaling that gives the bits of x / divisor in the accumulator type A for every x.
+template <typename A>
+void scale_by(double divisor, Program& program) {
+  const A by = static_cast<A>(divisor);
+  int exponent = 0;
+  const A reciprocal = A{1} / by;
+  const bool exact = std::abs(std::frexp(by, &exponent)) == A{0.5} && std::isnormal(reciprocal);
+  program.scaling = exact ? Scaling::kMultiply : Scaling::kDivide;
+  program.factor = exact ? reciprocal : by;
 }
 
-using Loop = void (*)(const std::byte*, const std::byte*, std::byte*, int64_t);
-
-template <typename T>
-Loop loop_of(ReduceOp op) {
-  switch (op) {
-    case ReduceOp::kSum:
-      return each<T, Sum>;
-    case ReduceOp::kMin:
-      return each<T, Min>;
-    case ReduceOp::kMax:
-      return each<T, Max>;
-    case ReduceOp::kWeightedMean:
-      if constexpr (std::floating_point<T>) return each<T, Sum>;
-      return nullptr;
-    case ReduceOp::kBitOr:
-      if constexpr (std::integral<T>) return each<T, BitOr>;
-      return nullptr;
-    case ReduceOp::kProduct:
-    case ReduceOp::kBitAnd:
-      return nullptr;
-  }
-  return nullptr;
-}
-
-/// The one table of what is built.
-Loop find_loop(DType type, ReduceOp op) {
+void run(DType type, const Program& program) {
   switch (type) {
     case DType::kFloat32:
-      return loop_of<float>(op);
     case DType::kFloat64:
-      return loop_of<double>(op);
-    case DType::kInt64:
-      return loop_of<int64_t>(op);
-    case DType::kUInt8:
-      return loop_of<uint8_t>(op);
+      return run_floating(type, program);
     case DType::kFloat16:
     case DType::kBFloat16:
+      return run_half(type, program);
     case DType::kInt32:
-      return nullptr;
+    case DType::kInt64:
+    case DType::kUInt8:
+      return run_integer(type, program);
   }
-  return nullptr;
 }
 
 }  // namespace
 
-Status reduce(DType type, ReduceOp op, const std::byte* a, const std::byte* b, std::byte* into, int64_t element_count) {
-  const Loop loop = find_loop(type, op);
-  if (loop == nullptr) {
-    return {Code::kUnsupported, "no " + std::string(name(op)) + " for " + std::string(name(type)) +
-                                    ": sum, min and max exist for float32, float64, int64 and uint8, weighted mean for "
-                                    "float32 and float64, bit-or for int64 and uint8; convert the values first"};
+bool supports(DType type, ReduceOp op) {
+  switch (op) {
+    case ReduceOp::kSum:
+    case ReduceOp::kMin:
+    case ReduceOp::kMax:
+    case ReduceOp::kProduct:
+      return true;
+    case ReduceOp::kWeightedMean:
+      return is_floating(type);
+    case ReduceOp::kBitAnd:
+    case ReduceOp::kBitOr:
+      return !is_floating(type);
   }
-  loop(a, b, into, element_count);
+  return false;
+}
+
+Status reduce_many(const ReduceMany& request) {
+  if (!supports(request.dtype, request.op)) {
+    return {Code::kUnsupported, "no " + std::string(name(request.op)) + " for " + std::string(name(request.dtype)) +
+                                    ": sum, min, max and product exist for all types, weighted mean for float32, "
+                                    "float64, float16 and bfloat16, bit-and and bit-or for int32, int64 and uint8; "
+                                    "convert the values first"};
+  }
+  if (request.element_count == 0 || request.outputs.empty()) return {};
+  std::array<Step, 64> few;
+  std::vector<Step> many;
+  std::span<Step> room = few;
+  if (request.operands.size() > few.size()) {
+    many.resize(request.operands.size());
+    room = many;
+  }
+  Program program{.op = request.op,
+                  .steps = plan_tree(request.operands, room),
+                  .outputs = request.outputs,
+                  .element_count = static_cast<size_t>(request.element_count),
+                  .stores = request.stores};
+  const bool mean = request.op == ReduceOp::kWeightedMean;
+  if (program.steps.empty() || (mean && request.divisor == 0)) {
+    fill_with_zeros(request);
+    return {};
+  }
+  if (mean) {
+    request.dtype == DType::kFloat64 ? scale_by<double>(request.divisor, program)
+                                     : scale_by<float>(request.divisor, program);
+  }
+  run(request.dtype, program);
   return {};
 }
 
-Status divide(DType type, std::byte* values, int64_t element_count, double divisor) {
-  switch (type) {
-    case DType::kFloat32:
-      divide_each<float>(values, element_count, divisor);
-      return {};
-    case DType::kFloat64:
-      divide_each<double>(values, element_count, divisor);
-      return {};
-    default:
-      return {Code::kUnsupported, "no division for " + std::string(name(type)) +
-                                      ": a mean exists for float32 and float64; convert the values first"};
-  }
+Status reduce(DType type, ReduceOp op, const std::byte* a, const std::byte* b, std::byte* into, int64_t element_count) {
+  return reduce_many({.dtype = type,
+                      .op = op,
+                      .operands = std::array{a, b},
+                      .outputs = std::array{into},
+                      .element_count = element_count});
 }
 
-bool supports(DType type, ReduceOp op) { return find_loop(type, op) != nullptr; }
+Status divide(DType type, std::byte* values, int64_t element_count, double divisor) {
+  if (!is_floating(type)) {
+    return {Code::kUnsupported, "no division for " + std::string(name(type)) +
+                                    ": a mean exists for float32, float64, float16 and bfloat16; convert the values "
+                                    "first"};
+  }
+  return reduce_many({.dtype = type,
+                      .op = ReduceOp::kWeightedMean,
+                      .operands = std::array<const std::byte*, 1>{values},
+                      .divisor = divisor,
+                      .outputs = std::array{values},
+                      .element_count = element_count});
+}
 
 }  // namespace rondo::comm

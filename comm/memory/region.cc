@@ -40,31 +40,41 @@ void touch(std::byte* data, size_t byte_count) {
   for (size_t at = 0; at < byte_count; at += page) static_cast<volatile std::byte*>(data)[at] = std::byte{0};
 }
 
-Result<std::byte*> map(int descriptor, size_t byte_count, const std::string& purpose) {
-  void* data = ::mmap(nullptr, byte_count, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
-  if (data == MAP_FAILED) return system_error(errno, "mmap", byte_count, purpose);
-  return static_cast<std::byte*>(data);
-}
-
 }  // namespace
 
-Region::Region(Region&& other) noexcept { *this = std::move(other); }
+/// Owns a descriptor and, once map() worked, the memory behind it.
+class Region::Mapping {
+ public:
+  explicit Mapping(int descriptor) : descriptor_(descriptor) {}
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  ~Mapping() {
+    if (data_ != nullptr) ::munmap(data_, byte_count_);
+    ::close(descriptor_);
+  }
 
-Region& Region::operator=(Region&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(byte_count_, other.byte_count_);
-  std::swap(descriptor_, other.descriptor_);
-  return *this;
-}
+  Status map(size_t byte_count, const std::string& purpose) {
+    void* data = ::mmap(nullptr, byte_count, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor_, 0);
+    if (data == MAP_FAILED) return system_error(errno, "mmap", byte_count, purpose);
+    data_ = static_cast<std::byte*>(data);
+    byte_count_ = byte_count;
+    return {};
+  }
 
-Region::~Region() {
-  if (data_ != nullptr) ::munmap(data_, byte_count_);
-  if (descriptor_ >= 0) ::close(descriptor_);
-}
+  std::span<std::byte> bytes() const { return {data_, byte_count_}; }
+  int descriptor() const { return descriptor_; }
+
+ private:
+  const int descriptor_;
+  std::byte* data_ = nullptr;
+  size_t byte_count_ = 0;
+};
+
+std::span<std::byte> Region::bytes() const { return mapping_ ? mapping_->bytes() : std::span<std::byte>(); }
+int Region::descriptor() const { return mapping_ ? mapping_->descriptor() : -1; }
 
 Result<Region> Region::allocate(size_t byte_count, const std::string& purpose) {
-  Region region;
-  if (byte_count == 0) return region;
+  if (byte_count == 0) return Region();
   if (byte_count > static_cast<size_t>(std::numeric_limits<int64_t>::max()))
     return Status(Code::kInvalidArgument,
                   "no region can have " + std::to_string(byte_count) + " bytes (" + purpose + ")");
@@ -73,32 +83,28 @@ Result<Region> Region::allocate(size_t byte_count, const std::string& purpose) {
   RONDO_TRY(check_room(byte_count, purpose, limits));
 
   const auto size = static_cast<off_t>(byte_count);
-  region.descriptor_ = ::memfd_create("rondo", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  if (region.descriptor_ < 0) return system_error(errno, "memfd_create", byte_count, purpose);
-  if (::ftruncate(region.descriptor_, size) != 0) return system_error(errno, "ftruncate", byte_count, purpose);
+  const int descriptor = ::memfd_create("rondo", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (descriptor < 0) return system_error(errno, "memfd_create", byte_count, purpose);
+  auto mapping = std::make_shared<Mapping>(descriptor);  // closes it on every way out
+  if (::ftruncate(descriptor, size) != 0) return system_error(errno, "ftruncate", byte_count, purpose);
   int error = 0;
   do {
-    error = ::fallocate(region.descriptor_, 0, 0, size) == 0 ? 0 : errno;
+    error = ::fallocate(descriptor, 0, 0, size) == 0 ? 0 : errno;
   } while (error == EINTR);
   if (error != 0 && error != EOPNOTSUPP) return system_error(error, "fallocate", byte_count, purpose);
-  if (::fcntl(region.descriptor_, F_ADD_SEALS, kSizeSeals | F_SEAL_SEAL) != 0)
+  if (::fcntl(descriptor, F_ADD_SEALS, kSizeSeals | F_SEAL_SEAL) != 0)
     return system_error(errno, "sealing the size", byte_count, purpose);
-  const auto data = map(region.descriptor_, byte_count, purpose);
-  RONDO_TRY(data);
-  region.data_ = *data;
-  region.byte_count_ = byte_count;
-  touch(region.data_, byte_count);
-  return region;
+  RONDO_TRY(mapping->map(byte_count, purpose));
+  touch(mapping->bytes().data(), byte_count);
+  return Region(std::move(mapping));
 }
 
 Result<Region> Region::adopt(int descriptor, size_t byte_count) {
-  Region region;
-  region.descriptor_ = descriptor;  // closed by the destructor on every way out
   struct stat facts {};
   if (::fstat(descriptor, &facts) != 0) {
-    region.descriptor_ = -1;
     return Status(Code::kInvalidArgument, "descriptor " + std::to_string(descriptor) + " is not open");
   }
+  auto mapping = std::make_shared<Mapping>(descriptor);  // closes it on every way out
   if (byte_count == 0) return Region();
   if (static_cast<size_t>(facts.st_size) != byte_count)
     return Status(Code::kMismatch, "a region passed by another process has " + std::to_string(facts.st_size) +
@@ -107,11 +113,8 @@ Result<Region> Region::adopt(int descriptor, size_t byte_count) {
   if (const int seals = ::fcntl(descriptor, F_GET_SEALS); seals < 0 || (seals & kSizeSeals) != kSizeSeals)
     return Status(Code::kInvalidArgument,
                   "a region passed by another process is not sealed against a change of its size");
-  const auto data = map(descriptor, byte_count, "a region of another process");
-  RONDO_TRY(data);
-  region.data_ = *data;
-  region.byte_count_ = byte_count;
-  return region;
+  RONDO_TRY(mapping->map(byte_count, "a region of another process"));
+  return Region(std::move(mapping));
 }
 
 }  // namespace rondo::comm

@@ -2,9 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
-#include "comm/schedule/schedule.h"
+#include "rondo/comm/schedule.h"
 
 namespace rondo::comm::actions {
 
@@ -28,12 +29,13 @@ inline Action receive(Spot spot, int peer, const Place& to) {
           .segment = static_cast<int>(spot.segment),
           .to = {to}};
 }
-inline Action reduce(Spot spot, std::vector<Place> from, const Place& to) {
+inline Action reduce(Spot spot, std::vector<Place> from, std::vector<Place> to, Finality finality) {
   return {.kind = ActionKind::kReduce,
+          .finality = finality,
           .hop = spot.hop,
           .segment = static_cast<int>(spot.segment),
           .from = std::move(from),
-          .to = {to}};
+          .to = std::move(to)};
 }
 inline Action copy(Spot spot, const Place& from, const Place& to) {
   return {.kind = ActionKind::kCopy,

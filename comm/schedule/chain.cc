@@ -9,15 +9,16 @@
 // Rank 2 passes s on while t is still on its way to it. Cost: every rank but the last sends each byte once; time of
 // (n - 2 + segments) segments instead of (n - 1) * segments. The chain has no cycle, so it cannot deadlock.
 #include "comm/schedule/actions.h"
+#include "comm/schedule/makers.h"
 #include "comm/schedule/ring.h"
 #include "comm/schedule/split.h"
 
 namespace rondo::comm {
 
-Schedule chain_broadcast(const ScheduleRequest& request, int root) {
+Schedule chain_broadcast(const ScheduleRequest& request) {
   const Position at = request.at;
-  const int place_in_chain = ring::wrap(at.rank - root, at.world_size);
-  Schedule schedule{.at = at, .algorithm = "chain", .element_count = request.element_count};
+  const int place_in_chain = ring::wrap(at.rank - request.root, at.world_size);
+  Schedule schedule{.at = at, .goal = Goal::kBroadcast, .algorithm = "chain", .element_count = request.element_count};
   schedule.hop_count = at.world_size - 1;
   const bool receives = place_in_chain > 0;
   const bool sends = place_in_chain + 1 < at.world_size;

@@ -6,9 +6,10 @@
 // depend on timing is only an access that nothing orders, and these are found by vector clocks: a send, a signal carry
 // the clock of their rank, a receive, a wait take it over. Of several signals that satisfy a wait the first counts, for
 // it may have been the only one. Free slots order nothing, for a transport may have more of them.
-#include "comm/schedule/checker.h"
+#include "rondo/comm/schedule_check.h"
 
 #include <algorithm>
+#include <bit>
 #include <deque>
 #include <set>
 #include <sstream>
@@ -65,6 +66,7 @@ class Checker {
  public:
   explicit Checker(const CheckRequest& request)
       : request_(request),
+        goal_(request.ranks[0].goal),
         n_(static_cast<int>(request.ranks.size())),
         sums_(n_),
         pairs_(request.ranks.size() * request.ranks.size()) {
@@ -135,8 +137,8 @@ class Checker {
   void fill_input(int rank) {
     Actor& self = actor(rank);
     Range input{0, self.data.element_count()};
-    if (request_.goal == Goal::kAllGather) input = chunk_of(input.end, n_, rank);
-    if (request_.goal == Goal::kBroadcast && rank != request_.root) input = {};
+    if (goal_ == Goal::kAllGather) input = chunk_of(input.end, n_, rank);
+    if (goal_ == Goal::kBroadcast && rank != request_.root) input = {};
     if (input.count() == 0) return;
     const Piece own{.count = input.count(), .expression = Expressions::leaf(rank), .first_index = input.begin};
     self.data.write(input, {own}, {.rank = rank, .time = kStart});
@@ -239,10 +241,9 @@ class Checker {
       }
     }
     for (size_t t = 0; t < action.to.size(); ++t) {
-      for (size_t f = 0; f < action.from.size(); ++f) {
-        if (overlap(action.to[t], action.from[f]) && (f > 1 || !(action.to[t] == action.from[f]))) {
-          return fail(event, text_of(action.to[t]) + " overlaps operand " + std::to_string(f) +
-                                 " without being operand 0 or 1");
+      for (const Place& operand : action.from) {
+        if (overlap(action.to[t], operand) && !(action.to[t] == operand)) {
+          return fail(event, text_of(action.to[t]) + " overlaps the operand " + text_of(operand) + " without being it");
         }
       }
       for (size_t other = 0; other < t; ++other) {
@@ -336,27 +337,38 @@ class Checker {
   Status scale(Event event, const Action& action) {
     std::vector<Piece> pieces;
     RONDO_TRY(read(event, action.to[0], pieces));
-    for (Piece& piece : pieces) {
-      if (sums_.is_scaled(piece.expression)) return fail(event, "scales " + text_of(action.to[0]) + " a second time");
-      if (const int missing = sums_.missing_rank(piece.expression); missing >= 0) {
-        return fail(event,
-                    "scales " + text_of(action.to[0]) + " before rank " + std::to_string(missing) + " was added");
-      }
-      piece.expression = sums_.scaled(piece.expression);
-    }
+    RONDO_TRY(finish(event, action.to[0], pieces));
     return write(event, action.to[0], pieces);
   }
 
-  Status reduce(Event event, const Action& action) {
-    std::vector<Piece> result;
-    RONDO_TRY(read(event, action.from[0], result));
-    for (size_t operand = 1; operand < action.from.size(); ++operand) {
-      std::vector<Piece> right;
-      RONDO_TRY(read(event, action.from[operand], right));
-      RONDO_TRY(add(event, result, right));
+  Status finish(Event event, const Place& place, std::vector<Piece>& pieces) {
+    for (Piece& piece : pieces) {
+      if (sums_.is_final(piece.expression)) return fail(event, "makes " + text_of(place) + " final a second time");
+      if (const int missing = sums_.missing_rank(piece.expression); missing >= 0) {
+        return fail(event, "makes " + text_of(place) + " final before rank " + std::to_string(missing) + " was added");
+      }
+      piece.expression = sums_.final(piece.expression);
     }
-    for (const Place& to : action.to) RONDO_TRY(write(event, to, result));
     return {};
+  }
+
+  Status reduce(Event event, const Action& action) {
+    std::vector<std::vector<Piece>> operands(action.from.size());
+    for (size_t i = 0; i < operands.size(); ++i) RONDO_TRY(read(event, action.from[i], operands[i]));
+    RONDO_TRY(combine(event, operands, {0, operands.size()}));
+    if (action.finality == Finality::kFinal) RONDO_TRY(finish(event, action.to[0], operands[0]));
+    for (const Place& to : action.to) RONDO_TRY(write(event, to, operands[0]));
+    return {};
+  }
+
+  // operands[lo] := T(lo, hi).
+  Status combine(Event event, std::vector<std::vector<Piece>>& operands, std::pair<size_t, size_t> part) {
+    const auto [lo, hi] = part;
+    if (hi - lo == 1) return {};
+    const size_t middle = lo + std::bit_floor(hi - lo - 1);
+    RONDO_TRY(combine(event, operands, {lo, middle}));
+    RONDO_TRY(combine(event, operands, {middle, hi}));
+    return add(event, operands[lo], operands[middle]);
   }
 
   // result := result + right, piece by piece.
@@ -370,8 +382,8 @@ class Checker {
         return fail(event,
                     "adds element " + std::to_string(b.first_index) + " to element " + std::to_string(a.first_index));
       }
-      if (sums_.is_scaled(a.expression) || sums_.is_scaled(b.expression)) {
-        return fail(event, "adds a value that is scaled already");
+      if (sums_.is_final(a.expression) || sums_.is_final(b.expression)) {
+        return fail(event, "adds a value that is final already");
       }
       if (const int twice = sums_.shared_rank(a.expression, b.expression); twice >= 0) {
         return fail(event, "adds the contribution of rank " + std::to_string(twice) + " a second time to element " +
@@ -463,12 +475,12 @@ class Checker {
       if (cell.first_index != begin) {
         return fail(cell.writer, element + " ends as element " + std::to_string(cell.first_index));
       }
-      if (request_.goal == Goal::kAllReduce) {
+      if (goal_ == Goal::kAllReduce) {
         if (const int missing = sums_.missing_rank(sum); missing >= 0) {
           return fail(cell.writer, element + " ends without the contribution of rank " + std::to_string(missing));
         }
-        if (!sums_.is_scaled(sum)) return fail(cell.writer, element + " ends without having been scaled");
-        if (!allowed.contains(sums_.unscaled(sum))) {
+        if (!sums_.is_final(sum)) return fail(cell.writer, element + " ends without being final");
+        if (!allowed.contains(sums_.before_final(sum))) {
           return fail(cell.writer, element + " is not summed in the declared order \"" +
                                        std::string(name(actor(rank).schedule->order)) + "\"");
         }
@@ -477,7 +489,7 @@ class Checker {
       for (int64_t at = begin; at < cell.end;) {
         int owner = request_.root;
         int64_t end = cell.end;
-        if (request_.goal == Goal::kAllGather) {
+        if (goal_ == Goal::kAllGather) {
           for (owner = 0; chunk_of(actor(rank).data.element_count(), n_, owner).end <= at;) ++owner;
           end = std::min(end, chunk_of(actor(rank).data.element_count(), n_, owner).end);
         }
@@ -517,6 +529,9 @@ class Checker {
       case Order::kLinear:
         allowed.insert(sums_.rotation(0));
         break;
+      case Order::kFolded:
+      case Order::kByHost:
+        break;
       case Order::kByChunk:
         for (int rank = 0; rank < n_; ++rank) allowed.insert(sums_.rotation(rank));
         break;
@@ -537,6 +552,7 @@ class Checker {
   }
 
   const CheckRequest& request_;
+  const Goal goal_;
   const int n_;
   Expressions sums_;
   std::vector<Actor> actors_;

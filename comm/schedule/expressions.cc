@@ -47,7 +47,7 @@ Expression Expressions::intern(Expression left, Expression right) {
   const uint64_t key = static_cast<uint64_t>(left) << 32 | static_cast<uint32_t>(right);
   const auto [found, is_new] = known_.try_emplace(key, static_cast<Expression>(nodes_.size()));
   if (is_new) {
-    Node node{.left = left, .scaled = right == kNothing, .ranks = at(left).ranks};
+    Node node{.left = left, .final = right == kNothing, .ranks = at(left).ranks};
     if (right != kNothing) {
       for (std::size_t word = 0; word < node.ranks.size(); ++word) node.ranks[word] |= at(right).ranks[word];
     }

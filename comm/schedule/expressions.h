@@ -19,11 +19,12 @@ class Expressions {
   /// What `rank` contributes: the leaf's number is the rank.
   static Expression leaf(int rank) { return rank; }
   Expression sum(Expression left, Expression right) { return intern(left, right); }
-  Expression scaled(Expression of) { return intern(of, kNothing); }
+  /// `of`, complete and divided.
+  Expression final(Expression of) { return intern(of, kNothing); }
 
-  bool is_scaled(Expression e) const { return at(e).scaled; }
-  /// What was scaled; `e` itself if nothing was.
-  Expression unscaled(Expression e) const { return at(e).scaled ? at(e).left : e; }
+  bool is_final(Expression e) const { return at(e).final; }
+  /// What was made final; `e` itself if it is not.
+  Expression before_final(Expression e) const { return at(e).final ? at(e).left : e; }
 
   /// A rank that both hold, or -1.
   int shared_rank(Expression a, Expression b) const;
@@ -38,7 +39,7 @@ class Expressions {
  private:
   struct Node {
     Expression left = kNothing;
-    bool scaled = false;
+    bool final = false;
     std::vector<uint64_t> ranks;  // one bit a rank
   };
   const Node& at(Expression e) const { return nodes_[static_cast<std::size_t>(e)]; }

@@ -8,7 +8,7 @@
 //   hop 1   sends D30        sends A01        sends B12        sends C23
 //           C230             D301             A012             B123
 //   hop 2   sends C230       sends D301       sends A012       sends B123
-//           B1230 complete   C2301 complete   D3012 complete   A0123 complete     <- each scales its chunk
+//           B1230 complete   C2301 complete   D3012 complete   A0123 complete     <- and divided
 //   hop 3   sends B, gets A  sends C, gets B  sends D, gets C  sends A, gets D
 //   hop 4   sends A, gets D  sends B, gets A  sends C, gets B  sends D, gets C
 //   hop 5   sends D, gets C  sends A, gets D  sends B, gets A  sends C, gets B    <- all four hold A B C D
@@ -31,6 +31,7 @@
 #include <algorithm>
 
 #include "comm/schedule/actions.h"
+#include "comm/schedule/makers.h"
 #include "comm/schedule/split.h"
 
 namespace rondo::comm {
@@ -103,8 +104,8 @@ class Walker {
     const Place partial{.rank = at_.rank, .space = Space::kScratch, .range = {0, received.count()}};
     schedule_.scratch_elements = std::max(schedule_.scratch_elements, received.count());
     schedule_.actions.push_back(actions::receive(spot, peer, partial));
-    schedule_.actions.push_back(actions::reduce(spot, {partial, data(received)}, data(received)));
-    if (hop + 2 == at_.world_size) schedule_.actions.push_back(actions::scale(spot, data(received)));
+    const auto finality = hop + 2 == at_.world_size ? Finality::kFinal : Finality::kPartial;
+    schedule_.actions.push_back(actions::reduce(spot, {partial, data(received)}, {data(received)}, finality));
   }
 
   const Walk walk_;
@@ -143,6 +144,7 @@ Schedule ring_all_reduce(const ScheduleRequest& request) {
 Schedule ring_all_gather(const ScheduleRequest& request) {
   const int n = request.at.world_size;
   Schedule schedule = neighbours(request);
+  schedule.goal = Goal::kAllGather;
   schedule.hop_count = n - 1;
   if (n > 1) Walker({.request = request, .first_hop = n - 1, .chunk_shift = -1}, schedule).run();
   return schedule;

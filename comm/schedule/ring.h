@@ -4,7 +4,7 @@
 /// owns the finished chunk r+1. All-gather: the finished chunks go on round the ring for n-1 more hops.
 #pragma once
 
-#include "comm/schedule/schedule.h"
+#include "rondo/comm/schedule.h"
 
 namespace rondo::comm::ring {
 

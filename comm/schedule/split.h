@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "comm/schedule/schedule.h"
+#include "rondo/comm/algorithms.h"
 
 namespace rondo::comm {
 

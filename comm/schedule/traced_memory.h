@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "comm/schedule/expressions.h"
-#include "comm/schedule/schedule.h"
+#include "rondo/comm/schedule.h"
 
 namespace rondo::comm {
 

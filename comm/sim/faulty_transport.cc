@@ -79,7 +79,7 @@ class FaultyTransport final : public Transport {
     return got;
   }
 
-  Status expose(uint64_t id, std::span<std::byte> region) override { return below_->expose(id, region); }
+  Status expose(uint64_t id, const Region& region) override { return below_->expose(id, region); }
   Result<std::span<std::byte>> peer_region(int peer, uint64_t id) override { return below_->peer_region(peer, id); }
 
   Status signal(int peer, uint64_t value, double weight) override {

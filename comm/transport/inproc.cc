@@ -46,6 +46,26 @@ std::span<std::byte> InprocFabric::exposed(uint64_t group, int rank, uint64_t id
   return found == regions_.end() ? std::span<std::byte>() : found->second;
 }
 
+void InprocFabric::hand_over(const RegionLabel& label, int to, Region region) {
+  const std::lock_guard lock(mutex_);
+  handed_over_.insert_or_assign({label, to}, std::move(region));
+}
+
+std::optional<Region> InprocFabric::take_over(const RegionLabel& label, int to) {
+  const std::lock_guard lock(mutex_);
+  const auto found = handed_over_.find({label, to});
+  if (found == handed_over_.end()) return std::nullopt;
+  Region region = std::move(found->second);
+  handed_over_.erase(found);
+  return region;
+}
+
+void InprocFabric::drop_handed_over(uint64_t group, int to) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(handed_over_,
+                [&](const auto& each) { return each.first.first.group == group && each.first.second == to; });
+}
+
 void InprocFabric::notify() {
   {
     const std::lock_guard lock(change_mutex_);
@@ -125,8 +145,8 @@ class InprocTransport final : public Transport {
     return std::optional<MessageHeader>(message.header);
   }
 
-  Status expose(uint64_t id, std::span<std::byte> region) override {
-    options_.fabric->expose(options_.group, options_.rank, id, region);
+  Status expose(uint64_t id, const Region& region) override {
+    options_.fabric->expose(options_.group, options_.rank, id, region.bytes());
     return {};
   }
 

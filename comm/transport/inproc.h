@@ -12,11 +12,13 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include "comm/transport/region_post.h"
 #include "comm/transport/transport.h"
 #include "comm/watch/job_page.h"
 
@@ -52,6 +54,11 @@ class InprocFabric {
   void expose(uint64_t group, int rank, uint64_t id, std::span<std::byte> region);
   std::span<std::byte> exposed(uint64_t group, int rank, uint64_t id);
 
+  /// Mailboxes of ranks that play processes with shared memory; see region_post.h.
+  void hand_over(const RegionLabel& label, int to, Region region);
+  std::optional<Region> take_over(const RegionLabel& label, int to);
+  void drop_handed_over(uint64_t group, int to);
+
   /// Tells sleepers that something changed.
   void notify();
   /// Sleeps until notify() or until `at_most` passed; returns at once when something changed since `seen`.
@@ -65,6 +72,7 @@ class InprocFabric {
   std::map<std::tuple<uint64_t, int, int>, std::shared_ptr<Lane>> lanes_;
   std::map<std::pair<uint64_t, int>, std::shared_ptr<Seat>> seats_;
   std::map<std::tuple<uint64_t, int, uint64_t>, std::span<std::byte>> regions_;
+  std::map<std::pair<RegionLabel, int>, Region> handed_over_;
 
   std::mutex change_mutex_;  // guards changes_
   std::condition_variable changed_;

@@ -81,7 +81,7 @@ class TcpTransport final : public Transport {
     return std::optional(header);
   }
 
-  Status expose(uint64_t, std::span<std::byte>) override { return unsupported(); }
+  Status expose(uint64_t, const Region&) override { return unsupported(); }
   Result<std::span<std::byte>> peer_region(int, uint64_t) override { return unsupported(); }
   Status signal(int, uint64_t, double) override { return unsupported(); }
   Result<Signal> signal_from(int) override { return unsupported(); }

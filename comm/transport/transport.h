@@ -19,10 +19,13 @@
 
 namespace rondo::comm {
 
+class Board;
+
 struct Abilities {
   bool message = false;
   bool region = false;
   bool signal = false;
+  bool board = false;
 };
 
 enum class MessageKind : uint16_t {
@@ -62,8 +65,9 @@ class Transport {
   // --- region and signal.
 
   /// Makes `region` reachable for peers under `id` (the same on every rank). kUnsupported without the ability.
-  virtual Status expose(uint64_t id, std::span<std::byte> region) = 0;
-  /// `peer`'s region `id`, mapped here; empty while the peer has not exposed it.
+  virtual Status expose(uint64_t id, const Region& region) = 0;
+  /// `peer`'s region `id`, mapped here; empty while the peer has not exposed it. Stays mapped until this rank frees its
+  /// own region `id`, or the group ends.
   virtual Result<std::span<std::byte>> peer_region(int peer, uint64_t id) = 0;
   /// Raises my counter at `peer` to `value` (release) and hands over `weight`.
   virtual Status signal(int peer, uint64_t value, double weight) = 0;
@@ -73,6 +77,9 @@ class Transport {
   };
   /// The highest value that `peer` has raised here (acquire).
   virtual Result<Signal> signal_from(int peer) = 0;
+
+  /// The flag lines of ranks that share memory; null where there are none. Owned by the transport.
+  virtual Board* board() { return nullptr; }
 
   // --- life.
 

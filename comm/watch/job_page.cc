@@ -46,6 +46,13 @@ AbortReason reason_in(const AbortSlot& slot) {
           .text = std::string(slot.text.data(), std::min<size_t>(slot.text_bytes, kTextBytes))};
 }
 
+void futex_wait(const std::atomic<uint32_t>* word, uint32_t seen, Duration at_most) {
+  if (at_most <= Duration::zero()) return;
+  const auto nanoseconds = std::chrono::duration_cast<std::chrono::nanoseconds>(at_most).count();
+  const timespec timeout{.tv_sec = nanoseconds / 1'000'000'000, .tv_nsec = nanoseconds % 1'000'000'000};
+  ::syscall(SYS_futex, word, FUTEX_WAIT, seen, &timeout, nullptr, 0);
+}
+
 /// Cuts at a whole UTF-8 character.
 size_t kept_bytes(const std::string& text) {
   size_t kept = std::min(text.size(), kTextBytes);
@@ -62,7 +69,9 @@ struct alignas(128) JobPage::Member {
   std::atomic<Membership> membership;
   std::atomic<int32_t> pid;
   std::atomic<uint64_t> last_beat_ns;
-  std::atomic<uint64_t> reached;  // see JobPage::set_reached()
+  std::atomic<uint64_t> reached;             // see JobPage::set_reached()
+  alignas(64) std::atomic<uint32_t> asleep;  // threads of the rank that sleep, or are about to
+  std::atomic<uint32_t> bell;                // counts rings; a futex
 };
 
 /// Aligned as the members that follow it.
@@ -92,7 +101,7 @@ struct alignas(128) JobPage::Layout {
 size_t JobPage::byte_count(int rank_count) {
   // Other builds may map the page: sizes and places are part of the format.
   static_assert(sizeof(Member) == 128 && offsetof(Member, membership) == 40 && offsetof(Member, last_beat_ns) == 48 &&
-                offsetof(Member, reached) == 56);
+                offsetof(Member, reached) == 56 && offsetof(Member, asleep) == 64);
   static_assert(offsetof(Layout, abort_count) == 64 && offsetof(Layout, posting) == 128 &&
                 offsetof(Layout, aborts) == 192);
   static_assert(sizeof(Layout) == 61'696 && sizeof(Layout) % alignof(Member) == 0);
@@ -162,7 +171,10 @@ bool JobPage::post_abort(const AbortReason& reason) {
     layout_->wake_word.store(static_cast<uint32_t>(count + 1), std::memory_order_release);
   }
   layout_->posting.unlock();
-  if (fresh) ::syscall(SYS_futex, &layout_->wake_word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+  if (fresh) {
+    ::syscall(SYS_futex, &layout_->wake_word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+    for (int rank = 0; rank < rank_count(); ++rank) ring(rank);
+  }
   return fresh;
 }
 
@@ -174,10 +186,28 @@ std::optional<AbortReason> JobPage::abort_of(uint64_t group) const {
 }
 
 void JobPage::sleep_until_abort(uint64_t seen, Duration at_most) const {
-  if (abort_version() != seen || at_most <= Duration::zero()) return;
-  const auto nanoseconds = std::chrono::duration_cast<std::chrono::nanoseconds>(at_most).count();
-  const timespec timeout{.tv_sec = nanoseconds / 1'000'000'000, .tv_nsec = nanoseconds % 1'000'000'000};
-  ::syscall(SYS_futex, &layout_->wake_word, FUTEX_WAIT, static_cast<uint32_t>(seen), &timeout, nullptr, 0);
+  if (abort_version() != seen) return;
+  futex_wait(&layout_->wake_word, static_cast<uint32_t>(seen), at_most);
+}
+
+uint32_t JobPage::before_sleep(int rank) {
+  Member& member = layout_->member(rank);
+  const uint32_t seen = member.bell.load();
+  member.asleep.fetch_add(1);
+  return seen;
+}
+
+void JobPage::sleep(int rank, uint32_t seen, Duration at_most) {
+  Member& member = layout_->member(rank);
+  futex_wait(&member.bell, seen, at_most);
+  member.asleep.fetch_sub(1);
+}
+
+void JobPage::ring(int rank) {
+  Member& member = layout_->member(rank);
+  if (member.asleep.load() == 0) return;
+  member.bell.fetch_add(1);
+  ::syscall(SYS_futex, &member.bell, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
 }
 
 Status JobPage::enter(int rank, int pid) {

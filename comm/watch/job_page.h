@@ -72,6 +72,22 @@ class JobPage {
   void beat(int rank, uint64_t now_ns);
   uint64_t last_beat_ns(int rank) const;
 
+  // --- bells: how a rank that waits for shared memory sleeps, and how the writer of that memory wakes it.
+  //
+  // Note [No lost bell]: the sleeper says that it sleeps, looks at the memory once more and only then sleeps; the
+  // writer writes, then looks whether anyone sleeps. All four are sequentially consistent, so one of the two sees the
+  // other.
+
+  /// `rank` is about to sleep; returns what sleep() takes, which must follow. The caller looks once more at what it
+  /// waits for.
+  uint32_t before_sleep(int rank);
+  /// Sleeps until rung since before_sleep() returned `seen`, or an abort was posted, at most `at_most`; may return
+  /// early.
+  void sleep(int rank, uint32_t seen, Duration at_most);
+  /// Wakes `rank` if it sleeps: one load when it does not. What it waits for must have been stored sequentially
+  /// consistent.
+  void ring(int rank);
+
   /// Waits for `rank`'s mutex until `slice` passed. kPresent: still alive (the slice passed). At once: kDead, its
   /// holder died; kLeft, it left; kAbsent, it never entered. A death is marked for everyone by whoever sees it first.
   Membership watch(int rank, Duration slice);

@@ -74,6 +74,7 @@ class Keeper::Watch {
  private:
   void beat(TimePoint now) {
     page_->beat(options_.rank, nanoseconds(now));
+    if (options_.flight) options_.flight->beat(now);
     if (now < next_agent_beat_) return;
     next_agent_beat_ = now + kAgentBeat;
     send(ControlKind::kBeat, options_.rank, ::getpid());
@@ -169,7 +170,19 @@ class Keeper::Watch {
     const uint64_t version = page_->abort_version();
     if (version == told_) return;
     told_ = version;
+    if (options_.flight) record_alarm();
     if (options_.on_abort) options_.on_abort();
+  }
+
+  void record_alarm() {
+    const TimePoint now = Clock::now();
+    options_.flight->alarmed(now);
+    if (const auto why = page_->abort_of(kWholeJob))
+      options_.flight->ended({.code = why->code,
+                              .culprit = why->culprit,
+                              .reporter = why->reporter,
+                              .at_ns = nanoseconds(now),
+                              .text = why->text});
   }
 
   const std::shared_ptr<JobPage> page_;

@@ -1,7 +1,7 @@
 /// The one thread of an endpoint that watches while everyone else works: it holds its rank's robust mutex, waits on the
 /// next living rank's, listens to the agent, and posts aborts. It never touches payload.
 ///
-/// Thread "rondo-keeper": touches the job page, the control descriptor, `log` and `on_abort`; nothing else.
+/// Thread "rondo-keeper": touches the job page, the control descriptor, `log`, `flight` and `on_abort`; nothing else.
 /// Lifetime: shares the page. The destructor leaves in order and joins, within one beat.
 #pragma once
 
@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "comm/watch/flight_recorder.h"
 #include "comm/watch/job_page.h"
 #include "rondo/comm/log.h"
 
@@ -23,8 +24,9 @@ struct KeeperOptions {
   int world_size = 1;
   std::vector<int> local_ranks;  // of this host, who are on the page; empty = all ranks of the job
   uint32_t generation = 0;
-  int control_descriptor = -1;  // taken over; -1 = no agent
-  LogSink log;                  // may be empty
+  int control_descriptor = -1;             // taken over; -1 = no agent
+  LogSink log;                             // may be empty
+  std::shared_ptr<FlightRecorder> flight;  // may be empty; shared with the endpoint
   /// After every abort that appears on the page, whoever posted it; to wake sleepers of this process. May be empty.
   std::function<void()> on_abort;
 };

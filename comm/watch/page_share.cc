@@ -1,7 +1,6 @@
 #include "comm/watch/page_share.h"
 
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include <utility>
 
 #include "comm/base/crc32c.h"
+#include "comm/base/descriptor_passing.h"
 #include "comm/base/hex.h"
 #include "comm/base/little_endian.h"
 
@@ -52,70 +52,6 @@ NoteContent decode(const Note& note) {
           .rank = static_cast<int>(get_le<uint32_t>(note.data() + 4)),
           .generation = get_le<uint32_t>(note.data() + 8),
           .page_bytes = get_le<uint64_t>(note.data() + 16)};
-}
-
-struct AbstractAddress {
-  sockaddr_un address{};
-  socklen_t length = 0;
-};
-
-/// `name` after a zero byte: no file, gone with the last descriptor.
-AbstractAddress abstract_address(const std::string& name) {
-  AbstractAddress result;
-  result.address.sun_family = AF_UNIX;
-  const size_t kept = std::min(name.size(), sizeof(result.address.sun_path) - 1);
-  std::copy_n(name.begin(), kept, result.address.sun_path + 1);
-  result.length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + kept);
-  return result;
-}
-
-bool same_user(int socket) {
-  ucred who{};
-  socklen_t length = sizeof(who);
-  return ::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &who, &length) == 0 && who.uid == ::geteuid();
-}
-
-bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
-
-/// Sends one note with one descriptor; a note fits every socket buffer, so it goes whole or not at all.
-bool send_descriptor(int socket, Note note, int descriptor) {
-  iovec bytes{.iov_base = note.data(), .iov_len = note.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> room{};
-  msghdr message{};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  message.msg_control = room.data();
-  message.msg_controllen = room.size();
-  cmsghdr* rights = CMSG_FIRSTHDR(&message);
-  rights->cmsg_level = SOL_SOCKET;
-  rights->cmsg_type = SCM_RIGHTS;
-  rights->cmsg_len = CMSG_LEN(sizeof(int));
-  std::memcpy(CMSG_DATA(rights), &descriptor, sizeof(int));
-  return ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == static_cast<ssize_t>(note.size());
-}
-
-struct Received {
-  ssize_t bytes = -1;
-  int error = 0;
-  int descriptor = -1;
-};
-
-Received receive_descriptor(int socket, Note& note) {
-  iovec bytes{.iov_base = note.data(), .iov_len = note.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> room{};
-  msghdr message{};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  message.msg_control = room.data();
-  message.msg_controllen = room.size();
-  Received result;
-  result.bytes = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  result.error = result.bytes < 0 ? errno : 0;
-  if (result.bytes < 0) return result;
-  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part))
-    if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS && part->cmsg_len == CMSG_LEN(sizeof(int)))
-      std::memcpy(&result.descriptor, CMSG_DATA(part), sizeof(int));
-  return result;
 }
 
 }  // namespace
@@ -236,8 +172,7 @@ Progress PageShare::start() {
   socket_name_ = "rondo-page-" + to_hex(random);
   const auto at = abstract_address(socket_name_);
   socket_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (socket_ < 0 || ::bind(socket_, reinterpret_cast<const sockaddr*>(&at.address), at.length) != 0 ||
-      ::listen(socket_, SOMAXCONN) != 0)
+  if (socket_ < 0 || ::bind(socket_, at.get(), at.length) != 0 || ::listen(socket_, SOMAXCONN) != 0)
     return fail(errno == EMFILE ? Code::kResource : Code::kIo,
                 std::string("cannot open the Unix socket that hands the job page out: ") + std::strerror(errno));
   call_ = store_->start({.kind = StoreRequest::Kind::kSet, .keys = {key()}, .value = socket_name_});
@@ -293,7 +228,7 @@ Progress PageShare::connect() {
   if (socket_ < 0)
     return fail(errno == EMFILE ? Code::kResource : Code::kIo,
                 std::string("cannot open a Unix socket for the job page: ") + std::strerror(errno));
-  if (::connect(socket_, reinterpret_cast<const sockaddr*>(&at.address), at.length) != 0) {
+  if (::connect(socket_, at.get(), at.length) != 0) {
     if (would_block(errno)) return Progress::kBlocked;  // its queue is full: again later
     return fail(Code::kPeerLost, "cannot reach rank " + std::to_string(options_.local_ranks.front()) +
                                      " for the job page (" + std::strerror(errno) +
@@ -320,7 +255,7 @@ Progress PageShare::ask() {
 
 Progress PageShare::receive() {
   Note note{};
-  const Received got = receive_descriptor(socket_, note);
+  const ReceivedDescriptor got = receive_descriptor(socket_, note);
   if (got.bytes < 0 && would_block(got.error)) return Progress::kBlocked;
   const size_t bytes = JobPage::byte_count(options_.world_size);
   const NoteContent expected{kGiveMagic, options_.rank, options_.generation, bytes};

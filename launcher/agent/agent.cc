@@ -13,6 +13,7 @@
 #include "launcher/agent/core_map.h"
 #include "launcher/agent/event_log.h"
 #include "launcher/agent/event_loop.h"
+#include "launcher/agent/flight_files.h"
 #include "launcher/agent/meeting_point.h"
 #include "launcher/agent/programs.h"
 #include "launcher/agent/report.h"
@@ -63,6 +64,7 @@ class Agent {
   void decide(TimePoint now);
   void announce_verdict(TimePoint now);
   void stop_ranks(int signal, TimePoint now);
+  void write_flights(const char* cause);
   void hold_output_while_congested();
   bool finished(TimePoint now) const;
   void deliver_output();
@@ -191,6 +193,7 @@ comm::Result<int> Agent::run() {
 void Agent::on_signal() {
   const int signal = signals_.next();
   if (signal == 0) return;
+  if (signal == SIGUSR1) return write_flights("request");
   const TimePoint now = Clock::now();
   for (Worker& worker : workers_) on_process(worker);  // who failed before the signal keeps the blame
   decide(TimePoint::max());
@@ -200,6 +203,7 @@ void Agent::on_signal() {
     return;
   }
   stopped_by_ = signal;
+  write_flights("signal");  // before the ranks are disturbed: a user stops what hangs
   kill_at_ = std::min(kill_at_.value_or(TimePoint::max()), now + request_.grace);
   stop_ranks(signal, now);
 }
@@ -338,6 +342,19 @@ void Agent::announce_verdict(TimePoint now) {
     all_speak = all_speak && worker.speaks_rondo;
   }
   terminate_at_ = all_speak ? now + kOwnErrorsFor : now;
+  write_flights("failure");
+}
+
+/// Keeps what the ranks' flight recorders hold now. Answers a request also when no rank ever recorded anything.
+void Agent::write_flights(const char* cause) {
+  nlohmann::json written = nlohmann::json::array(), errors = nlohmann::json::array();
+  for (const Worker& worker : workers_) {
+    const auto wrote = write_flight(folder_->path(), worker.rank, worker.flight, Clock::now());
+    if (!wrote.ok()) errors.push_back(wrote.status().message());
+    if (wrote.ok() && *wrote) written.push_back(worker.rank);
+  }
+  if (written.empty() && errors.empty() && std::string_view(cause) != "request") return;
+  events_.write("flight", {{"cause", cause}, {"ranks", written}, {"errors", errors}});
 }
 
 void Agent::stop_ranks(int signal, TimePoint now) {
@@ -408,7 +425,11 @@ bool Agent::finished(TimePoint now) const {
 
 /// Waits for the readers of our output as any program does; a signal ends that.
 void Agent::deliver_output() {
-  while (!console_.flush() && signals_.next() == 0) {
+  const auto stopped = [&] {
+    const int signal = signals_.next();
+    return signal != 0 && signal != SIGUSR1;
+  };
+  while (!console_.flush() && !stopped()) {
     pollfd signal{.fd = signals_.handle(), .events = POLLIN, .revents = 0};
     ::poll(&signal, 1, static_cast<int>(kConsoleRetry.count()));
   }
@@ -428,6 +449,7 @@ int Agent::conclude() {
   decide(TimePoint::max());
   int code = kExitOk;
   if (culprit_) {
+    write_flights("failure");  // again: by now every rank has noted its own error
     std::vector<RankStory> stories;
     for (const Worker& worker : workers_) {
       stories.push_back({.rank = worker.rank,

@@ -11,7 +11,8 @@ namespace rondo::launcher {
 
 class EventLog {
  public:
-  /// Appends to `path`, which is made.
+  /// Appends to `path`, which is made. As long as this process lives it holds a record lock on the file: so
+  /// `rondo explain` learns from the kernel who writes it.
   comm::Status open(const std::string& path);
   /// Writes at once: the file is complete up to the moment at which the launcher dies.
   void write(const char* kind, const nlohmann::json& fields);

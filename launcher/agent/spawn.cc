@@ -14,7 +14,7 @@
 namespace rondo::launcher {
 namespace {
 
-constexpr int kFirstUnused = kMessagesDescriptor + 1;
+constexpr int kFirstUnused = kFlightDescriptor + 1;
 constexpr int kAboveTargets = 64;
 
 std::vector<char*> pointers(const std::vector<std::string>& words) {
@@ -28,8 +28,10 @@ std::vector<char*> pointers(const std::vector<std::string>& words) {
 
 comm::Result<pid_t> spawn(const SpawnRequest& request) {
   const WorkerDescriptors& wanted = request.descriptors;
-  const std::array sources{wanted.input, wanted.output, wanted.errors, wanted.secret, wanted.control, wanted.messages};
-  static_assert(kSecretDescriptor == 3 && kControlDescriptor == 4 && kMessagesDescriptor == 5);
+  const std::array sources{wanted.input,   wanted.output,   wanted.errors, wanted.secret,
+                           wanted.control, wanted.messages, wanted.flight};
+  static_assert(kSecretDescriptor == 3 && kControlDescriptor == 4 && kMessagesDescriptor == 5 &&
+                kFlightDescriptor == 6);
 
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;

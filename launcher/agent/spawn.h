@@ -14,10 +14,10 @@
 
 namespace rondo::launcher {
 
-/// What a worker finds open. Numbers 0 to 5; everything else is closed.
+/// What a worker finds open. Numbers 0 to 6; everything else is closed.
 struct WorkerDescriptors {
   int input = -1;  // 0; -1: /dev/null
-  int output = -1, errors = -1, secret = -1, control = -1, messages = -1;
+  int output = -1, errors = -1, secret = -1, control = -1, messages = -1, flight = -1;
 };
 
 struct SpawnRequest {

@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 
+#include "launcher/agent/flight_files.h"
 #include "launcher/base/text.h"
 
 namespace rondo::launcher {
@@ -54,6 +55,8 @@ comm::Result<Worker> start_worker(WorkerRequest request) {
   RONDO_TRY(control);
   const auto secret = pipe_with(request.secret_bytes);
   RONDO_TRY(secret);
+  auto flight = make_flight_memory(request.rank);
+  RONDO_TRY(flight);
   for (const Descriptor* ours : {&output->read_end, &errors->read_end, &messages->read_end}) {
     RONDO_TRY(set_non_blocking(*ours));
   }
@@ -66,7 +69,8 @@ comm::Result<Worker> start_worker(WorkerRequest request) {
                  .errors = errors->write_end.get(),
                  .secret = secret->get(),
                  .control = control->theirs.get(),
-                 .messages = messages->write_end.get()};
+                 .messages = messages->write_end.get(),
+                 .flight = flight->descriptor()};
   const auto pid = spawn(request.spawn);
   RONDO_TRY(pid);
   Descriptor process(static_cast<int>(::syscall(SYS_pidfd_open, *pid, 0)));  // glibc 2.36 declares it without C linkage
@@ -85,6 +89,7 @@ comm::Result<Worker> start_worker(WorkerRequest request) {
                 .messages = std::move(messages->read_end),
                 .message_reader = {},
                 .control = ControlLink(std::move(control->ours)),
+                .flight = *std::move(flight),
                 .evidence = {},
                 .speaks_rondo = false};
 }

@@ -11,6 +11,7 @@
 #include "launcher/agent/failure.h"
 #include "launcher/agent/lines.h"
 #include "launcher/agent/spawn.h"
+#include "rondo/comm/memory.h"
 
 namespace rondo::launcher {
 
@@ -51,6 +52,7 @@ struct Worker {
   Descriptor messages;
   MessageReader message_reader;
   ControlLink control;
+  comm::Region flight;  // what its flight recorder writes into
   RankEvidence evidence;
   bool speaks_rondo = false;  // sent a beat or a message: it will end by itself after a verdict
 

@@ -36,6 +36,7 @@ std::vector<std::string> worker_environment(const std::vector<std::string>& inhe
       {"RONDO_SECRET_FD", std::to_string(kSecretDescriptor)},
       {"RONDO_CONTROL_FD", std::to_string(kControlDescriptor)},
       {"RONDO_MESSAGES_FD", std::to_string(kMessagesDescriptor)},
+      {"RONDO_FLIGHT_FD", std::to_string(kFlightDescriptor)},
   };
   for (const auto& [name, value] : ours) variables[name] = value;
   variables.erase("TORCHELASTIC_USE_AGENT_STORE");  // of an outer torchrun: its store is not ours

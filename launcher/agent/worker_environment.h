@@ -11,6 +11,7 @@ namespace rondo::launcher {
 inline constexpr int kSecretDescriptor = 3;
 inline constexpr int kControlDescriptor = 4;
 inline constexpr int kMessagesDescriptor = 5;
+inline constexpr int kFlightDescriptor = 6;
 
 struct WorkerPlace {
   int rank = 0;

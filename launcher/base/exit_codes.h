@@ -10,6 +10,7 @@ namespace rondo::launcher {
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitUsage = 2;      // the command line or the configuration is wrong; nothing was started
 inline constexpr int kExitPreflight = 3;  // this machine lacks something; nothing was started
+inline constexpr int kExitCorrupt = 6;    // data, a checkpoint or a record is corrupt
 inline constexpr int kExitSignalBase = 128;
 
 /// The table that `--help` ends with.

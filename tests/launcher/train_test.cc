@@ -46,7 +46,7 @@ TEST_F(Train, StartsTwoRanksAfterAHeaderAndPassesTheSettingsOn) {
   const auto lines = lines_of(run.output);
   ASSERT_EQ(lines.size(), 3u) << run.output;
   EXPECT_THAT(lines[0], testing::MatchesRegex(
-                            "fmnist-cnn: 2 ranks x [0-9]+ threads?, transport tcp, run folder runs/fmnist-cnn-.*"));
+                            "fmnist-cnn: 2 ranks x [0-9]+ threads?, transport shm, run folder runs/fmnist-cnn-.*"));
   const std::vector<std::string> rest(lines.begin() + 1, lines.end());
   EXPECT_THAT(rest, testing::UnorderedElementsAre(
                         "rank 0 of 2: fmnist-cnn --resume latest --eval-only epochs=1 batch=32",

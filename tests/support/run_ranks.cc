@@ -58,7 +58,9 @@ void run_endpoints(int n, const std::function<void(comm::Endpoint&)>& body, Rank
   const comm::JobId job = comm::JobId::draw(*env);
   const comm::Secret secret = comm::Secret::draw(*env);
   std::shared_ptr<comm::InprocFabric> fabric;
-  if (options.transport == comm::TransportKind::kInproc) {
+  const bool share_a_process = options.mappings == RankOptions::Mappings::kShared;
+  if (options.transport == comm::TransportKind::kInproc ||
+      (options.transport == comm::TransportKind::kShm && share_a_process)) {
     auto made = comm::make_inproc_fabric(n);
     ASSERT_TRUE(made.ok()) << made.status().text();
     fabric = *made;

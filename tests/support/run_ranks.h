@@ -20,6 +20,9 @@ struct RankOptions {
   comm::TransportKind transport = comm::TransportKind::kInproc;
   comm::GroupOptions group;
   std::chrono::seconds deadline{60};
+  /// Of kShm. kShared: all ranks see one mapping, and so does a thread sanitizer. kOwn: each maps its peers' memory for
+  /// itself, as processes do.
+  enum class Mappings : uint8_t { kShared, kOwn } mappings = Mappings::kShared;
 };
 
 /// Makes a job of `n` ranks, one thread each, and runs `body` with each rank's group of all ranks. Every rank closes

@@ -45,12 +45,14 @@ void print_to_stderr(comm::LogLevel level, std::string_view line) {
 }  // namespace
 
 Job init(int argc, char** argv, const InitOptions& options) {
-  const comm::BootstrapFlags flags{.rank = flag_number(argc, argv, "--rank"),
-                                   .world_size = flag_number(argc, argv, "--world-size"),
-                                   .local_rank = flag_number(argc, argv, "--local-rank"),
-                                   .local_world_size = flag_number(argc, argv, "--local-world-size"),
-                                   .endpoint = flag_value(argc, argv, "--endpoint"),
-                                   .secret_file = flag_value(argc, argv, "--secret-file")};
+  const comm::BootstrapFlags flags{
+      .rank = flag_number(argc, argv, "--rank"),
+      .world_size = flag_number(argc, argv, "--world-size"),
+      .local_rank = flag_number(argc, argv, "--local-rank"),
+      .local_world_size = flag_number(argc, argv, "--local-world-size"),
+      .endpoint = flag_value(argc, argv, "--endpoint"),
+      .secret_file = flag_value(argc, argv, "--secret-file"),
+      .transport = options.transport.empty() ? std::nullopt : std::optional(options.transport)};
   comm::Bootstrap bootstrap = trainer::value_or_throw(comm::read_bootstrap(flags, comm::process_environment()));
   if (bootstrap.at.rank == 0) std::fprintf(stderr, "rondo: %s\n", bootstrap.describe().c_str());
   auto joined = comm::join(bootstrap, print_to_stderr, comm::after(options.join_timeout));

@@ -53,6 +53,8 @@ Job::Job(std::shared_ptr<trainer::JobState> state)
 
 std::string Job::description() const { return state_->bootstrap().describe(); }
 
+std::string Job::transport() const { return std::string(comm::name(state_->bootstrap().transport)); }
+
 void Job::all_reduce(const torch::Tensor& tensor, Reduction reduction) const {
   check("all_reduce", rank, tensor);
   const auto dtype = trainer::comm_dtype(tensor.scalar_type());

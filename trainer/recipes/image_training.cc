@@ -131,6 +131,7 @@ class ImageRun {
  private:
   static InitOptions init_options(const Settings& settings) {
     InitOptions options;
+    if (settings.text("transport") != "auto") options.transport = settings.text("transport");
     if (settings.text("algorithm") != "auto") options.algorithm = settings.text("algorithm");
     return options;
   }
@@ -364,7 +365,7 @@ class ImageRun {
                     .seconds = seconds,
                     .samples_per_second = seconds > 0 ? static_cast<double>(samples_done_) / seconds : 0,
                     .params_hash = gather_hashes(),
-                    .transport = job_.world_size == 1 ? "none" : "tcp",
+                    .transport = job_.world_size == 1 ? "none" : job_.transport(),
                     .torch = TORCH_VERSION,
                     .commit = job_.rank == 0 ? commit_of_run(run_folder_) : ""};
     if (job_.rank == 0) {

@@ -42,6 +42,7 @@ const Variables kAgent{{"RANK", "1"},
                        {"RONDO_SECRET_FD", "5"},
                        {"RONDO_CONTROL_FD", "6"},
                        {"RONDO_MESSAGES_FD", "7"},
+                       {"RONDO_FLIGHT_FD", "8"},
                        {"MASTER_ADDR", "127.0.0.1"},
                        {"MASTER_PORT", "29500"}};
 const Variables kTorchrun{{"RANK", "1"},
@@ -75,6 +76,7 @@ TEST(Bootstrap, ReadsWhatTheAgentGives) {
   EXPECT_EQ(got->secret_descriptor, 5);
   EXPECT_EQ(got->control_descriptor, 6);
   EXPECT_EQ(got->messages_descriptor, 7);
+  EXPECT_EQ(got->flight_descriptor, 8);
   EXPECT_EQ(got->run_directory, "/tmp/run");
   EXPECT_EQ(got->describe(), "rank 1 of 2 (local rank 1 of 2), started by rondo run");
 }
@@ -117,6 +119,20 @@ TEST(Bootstrap, TakesASecretFileInPlaceOfPeerCredentials) {
   RONDO_ASSERT_OK(flagged);
   EXPECT_EQ(flagged->secret_file, "/from/flag");
   EXPECT_EQ(flagged->source, Source::kTorchrun) << "a secret file places no rank";
+}
+
+TEST(Bootstrap, SharesMemoryOnOneHostUnlessToldOtherwise) {
+  EXPECT_EQ(read_bootstrap({}, environment(kAgent))->transport, TransportKind::kShm);
+  EXPECT_EQ(read_bootstrap({}, environment(with(kAgent, {{"RONDO_TRANSPORT", "auto"}})))->transport,
+            TransportKind::kShm);
+  EXPECT_EQ(read_bootstrap({}, environment(with(kAgent, {{"RONDO_TRANSPORT", "tcp"}})))->transport,
+            TransportKind::kTcp);
+  EXPECT_EQ(read_bootstrap({.transport = "shm"}, environment(with(kAgent, {{"RONDO_TRANSPORT", "tcp"}})))->transport,
+            TransportKind::kShm);
+  const Status wrong = read_bootstrap({}, environment(with(kAgent, {{"RONDO_TRANSPORT", "smh"}}))).status();
+  EXPECT_EQ(wrong.code(), Code::kInvalidArgument);
+  EXPECT_NE(wrong.text().find("RONDO_TRANSPORT"), std::string::npos) << wrong.text();
+  EXPECT_NE(wrong.text().find("auto, shm or tcp"), std::string::npos) << wrong.text();
 }
 
 TEST(Bootstrap, KeepsLongAddressesWithinTheNameOfASocket) {

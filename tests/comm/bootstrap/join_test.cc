@@ -2,7 +2,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <map>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -10,6 +14,7 @@
 #include "comm/base/hex.h"
 #include "rondo/comm/bootstrap.h"
 #include "rondo/comm/collectives.h"
+#include "rondo/comm/flight.h"
 #include "tests/support/descriptors.h"
 #include "tests/support/run_ranks.h"
 
@@ -166,6 +171,54 @@ TEST(Join, TwoJobsAtOnePlaceAreTold) {
   const auto second = join(*bootstrap, {}, in_seconds(5));
   ASSERT_FALSE(second.ok());
   EXPECT_NE(second.status().message().find("MASTER_PORT"), std::string::npos) << second.status().text();
+}
+
+TEST(Join, RanksWithoutAnAgentWriteTheirFlightRecordsIntoTheRunsFolder) {
+  std::string folder = testing::TempDir() + "rondo-run-XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  const std::string address = unique_name();
+  std::vector<Environment> ranks;
+  for (int rank = 0; rank < 2; ++rank) {
+    auto variables = torchrun(rank, 2, address);
+    variables["RONDO_RUN_DIR"] = folder;
+    ranks.push_back(environment(variables));
+  }
+  for (const auto& sum : run(ranks)) RONDO_ASSERT_OK(sum);
+  for (int rank = 0; rank < 2; ++rank) {
+    std::ifstream file(folder + "/flight/rank-000" + std::to_string(rank) + ".bin", std::ios::binary);
+    const std::string bytes((std::istreambuf_iterator<char>(file)), {});
+    const auto flight = read_flight(std::as_bytes(std::span(bytes)));
+    RONDO_ASSERT_OK(flight);
+    EXPECT_EQ(flight->at, (Position{.rank = rank, .world_size = 2}));
+    EXPECT_FALSE(flight->forming);
+    EXPECT_GT(flight->beat_ns, 0u);
+    ASSERT_EQ(flight->groups.size(), 1u);
+    EXPECT_EQ(flight->groups[0].name, "world");
+    EXPECT_EQ(flight->groups[0].finished, 2u);
+    EXPECT_EQ(flight->groups[0].code, Code::kClosed);
+    ASSERT_EQ(flight->records.size(), 2u);
+    EXPECT_EQ(flight->records[0].describe(), "all_reduce of 1 int64, sum");
+    EXPECT_EQ(flight->records[0].algorithm, "push");
+    EXPECT_EQ(flight->records[1].describe(), "barrier");
+    for (const FlightRecord& record : flight->records) {
+      EXPECT_EQ(record.state, FlightState::kFinished);
+      EXPECT_LE(record.called_ns, record.started_ns);
+      EXPECT_LE(record.started_ns, record.ended_ns);
+    }
+    EXPECT_FALSE(flight->ending) << "an orderly end is no failure";
+  }
+  std::filesystem::remove_all(folder);
+}
+
+TEST(Join, GoesOnWithoutAFlightRecordAndSaysWhy) {
+  const auto bootstrap = read_bootstrap({}, environment({{"RONDO_RUN_DIR", "/not/there"}}));
+  RONDO_ASSERT_OK(bootstrap);
+  std::string said;
+  const auto joined = join(
+      *bootstrap, [&](LogLevel, std::string_view line) { said = line; }, in_seconds(5));
+  RONDO_ASSERT_OK(joined);
+  EXPECT_NE(said.find("no flight recorder"), std::string::npos) << said;
+  EXPECT_NE(said.find("/not/there/flight"), std::string::npos) << said;
 }
 
 TEST(Join, LeavesNoDescriptorBehind) {

@@ -39,7 +39,8 @@ class OverTransports : public testing::TestWithParam<TransportKind> {
     return {.transport = GetParam(), .group = {.segment_bytes = segment_bytes}};
   }
 };
-INSTANTIATE_TEST_SUITE_P(AllReduce, OverTransports, testing::Values(TransportKind::kInproc, TransportKind::kTcp),
+INSTANTIATE_TEST_SUITE_P(AllReduce, OverTransports,
+                         testing::Values(TransportKind::kInproc, TransportKind::kTcp, TransportKind::kShm),
                          [](const auto& each) { return std::string(name(each.param)); });
 
 TEST_P(OverTransports, SumsEveryRankExactlyOnce) {
@@ -344,7 +345,7 @@ TEST(AllReduceArguments, BadInputIsRefusedAtLaunchWithARank) {
   });
 }
 
-TEST(DirectAllReduce, EqualsTheClosedFormOverRegisteredMemory) {
+TEST(PushAllReduce, EqualsTheClosedFormOverRegisteredMemory) {
   for (const int n : {2, 3, 5, 8}) {
     run_ranks(
         n,
@@ -361,11 +362,11 @@ TEST(DirectAllReduce, EqualsTheClosedFormOverRegisteredMemory) {
           }
           RONDO_ASSERT_OK(barrier(group).wait(in_seconds(20)));
         },
-        {.group = {.algorithm = "direct"}});
+        {.group = {.algorithm = "push"}});
   }
 }
 
-TEST(DirectAllReduce, WeighsOperandsAndSkipsThoseOfWeightZero) {
+TEST(PushAllReduce, WeighsOperandsAndSkipsThoseOfWeightZero) {
   for (const int n : {2, 3, 5, 8}) {
     for (const int silent : {0, 1, n - 1}) {
       run_ranks(n,
@@ -394,12 +395,12 @@ TEST(DirectAllReduce, WeighsOperandsAndSkipsThoseOfWeightZero) {
                   }
                   RONDO_ASSERT_OK(barrier(group).wait(in_seconds(20)));
                 },
-                {.group = {.algorithm = "direct"}});
+                {.group = {.algorithm = "push"}});
     }
   }
 }
 
-TEST(DirectAllReduce, MemoryThatIsNotRegisteredIsRefusedWithTheCure) {
+TEST(PushAllReduce, MemoryThatIsNotRegisteredIsRefusedWithTheCure) {
   run_ranks(2,
             [](Group& group) {
               std::vector<float> values(4);
@@ -407,7 +408,7 @@ TEST(DirectAllReduce, MemoryThatIsNotRegisteredIsRefusedWithTheCure) {
               EXPECT_EQ(status.code(), Code::kUnsupported) << status.text();
               EXPECT_NE(status.text().find("group.allocate()"), std::string::npos) << status.text();
             },
-            {.group = {.algorithm = "direct"}});
+            {.group = {.algorithm = "push"}});
 }
 
 }  // namespace

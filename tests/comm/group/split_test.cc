@@ -14,7 +14,8 @@ namespace {
 using test::run_ranks;
 
 class Split : public testing::TestWithParam<TransportKind> {};
-INSTANTIATE_TEST_SUITE_P(Group, Split, testing::Values(TransportKind::kInproc, TransportKind::kTcp),
+INSTANTIATE_TEST_SUITE_P(Group, Split,
+                         testing::Values(TransportKind::kInproc, TransportKind::kTcp, TransportKind::kShm),
                          [](const auto& each) { return std::string(name(each.param)); });
 
 TEST_P(Split, RanksOfOneColorReduceAmongThemselvesInKeyOrder) {

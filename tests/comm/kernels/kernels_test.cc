@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <type_traits>
 #include <vector>
+
+#include "tests/comm/kernels/elements.h"
 
 namespace rondo::comm {
 namespace {
@@ -13,6 +16,7 @@ namespace {
 template <typename T>
 constexpr DType kDType = std::is_same_v<T, float>     ? DType::kFloat32
                          : std::is_same_v<T, double>  ? DType::kFloat64
+                         : std::is_same_v<T, int32_t> ? DType::kInt32
                          : std::is_same_v<T, int64_t> ? DType::kInt64
                                                       : DType::kUInt8;
 
@@ -52,6 +56,11 @@ T expected(ReduceOp op, int64_t i) {
       return a < b ? a : b;
     case ReduceOp::kMax:
       return a < b ? b : a;
+    case ReduceOp::kProduct:
+      return static_cast<T>(a * b);
+    case ReduceOp::kBitAnd:
+      if constexpr (std::is_integral_v<T>) return static_cast<T>(a & b);
+      return T{};
     case ReduceOp::kBitOr:
       if constexpr (std::is_integral_v<T>) return static_cast<T>(a | b);
       return T{};
@@ -62,11 +71,8 @@ T expected(ReduceOp op, int64_t i) {
 
 template <typename T>
 class Kernels : public testing::Test {};
-using Built = testing::Types<float, double, int64_t, uint8_t>;
+using Built = testing::Types<float, double, int32_t, int64_t, uint8_t>;
 TYPED_TEST_SUITE(Kernels, Built);
-
-constexpr ReduceOp kAllOps[] = {ReduceOp::kSum,     ReduceOp::kWeightedMean, ReduceOp::kMin,  ReduceOp::kMax,
-                                ReduceOp::kProduct, ReduceOp::kBitAnd,       ReduceOp::kBitOr};
 
 TYPED_TEST(Kernels, MatchTheClosedFormApartAndOverEitherOperand) {
   using T = TypeParam;
@@ -99,15 +105,10 @@ TYPED_TEST(Kernels, FoldAnOperandWithItself) {
 }
 
 TEST(KernelTable, HasExactlyTheDocumentedPairs) {
-  const DType types[] = {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBFloat16,
-                         DType::kInt32,   DType::kInt64,   DType::kUInt8};
-  for (const DType type : types) {
-    const bool real = type == DType::kFloat32 || type == DType::kFloat64;
-    const bool whole = type == DType::kInt64 || type == DType::kUInt8;
+  for (const DType type : kAllTypes) {
     for (const ReduceOp op : kAllOps) {
-      const bool orders = op == ReduceOp::kSum || op == ReduceOp::kMin || op == ReduceOp::kMax;
-      const bool built =
-          (orders && (real || whole)) || (op == ReduceOp::kWeightedMean && real) || (op == ReduceOp::kBitOr && whole);
+      const bool bits = op == ReduceOp::kBitAnd || op == ReduceOp::kBitOr;
+      const bool built = is_floating(type) ? !bits : op != ReduceOp::kWeightedMean;
       EXPECT_EQ(supports(type, op), built) << name(type) << " " << name(op);
       alignas(8) std::byte a[8] = {};
       const Status status = reduce(type, op, a, a, a, 1);
@@ -180,6 +181,91 @@ TEST(IntegerKernels, HaveNoDivision) {
   EXPECT_EQ(status.code(), Code::kUnsupported);
   EXPECT_NE(status.message().find("int64"), std::string::npos);
   EXPECT_EQ(values[0], 4);
+}
+
+// fp16 and bf16 by their bits.
+struct SixteenBits {
+  DType type;
+  uint16_t one, half_unit, next_to_one, nan;  // half_unit: half of what is between one and next_to_one
+};
+constexpr SixteenBits kSixteenBits[] = {{DType::kFloat16, 0x3c00, 0x1000, 0x3c01, 0x7e00},
+                                        {DType::kBFloat16, 0x3f80, 0x3b80, 0x3f81, 0x7fc0}};
+
+TEST(HalfKernels, RoundOnceAfterTheLastAddition) {
+  for (const SixteenBits& bits : kSixteenBits) {
+    // Rounded after each addition, 1 + half a unit is 1 again, three times.
+    std::vector<uint16_t> one{bits.one};
+    std::vector<uint16_t> half{bits.half_unit};
+    std::vector<uint16_t> result{0};
+    const std::byte* operands[] = {bytes(one), bytes(half), bytes(half), bytes(half)};
+    std::byte* outputs[] = {bytes(result)};
+    ASSERT_TRUE(reduce_many({.dtype = bits.type, .operands = operands, .outputs = outputs, .element_count = 1}).ok());
+    EXPECT_EQ(result[0], bits.next_to_one + 1) << name(bits.type);  // 1.5 units: a tie, to the even one
+    ASSERT_TRUE(reduce(bits.type, ReduceOp::kSum, bytes(one), bytes(half), bytes(result), 1).ok());
+    EXPECT_EQ(result[0], bits.one) << name(bits.type);
+  }
+}
+
+TEST(HalfKernels, DivideInFloat32) {
+  for (const SixteenBits& bits : kSixteenBits) {
+    std::vector<uint16_t> values{bits.one, bits.next_to_one, bits.nan};
+    ASSERT_TRUE(divide(bits.type, bytes(values), 3, 1.0).ok());
+    EXPECT_EQ(values, (std::vector<uint16_t>{bits.one, bits.next_to_one, bits.nan})) << name(bits.type);
+    ASSERT_TRUE(divide(bits.type, bytes(values), 3, 0.0).ok());
+    EXPECT_EQ(values, (std::vector<uint16_t>{0, 0, 0})) << name(bits.type);
+  }
+}
+
+// Operands that are all null, and no operand at all.
+TEST(AbsentOperands, GiveZerosForEveryReduction) {
+  for (const DType type : kAllTypes) {
+    for (const ReduceOp op : kAllOps) {
+      if (!supports(type, op)) continue;
+      for (const size_t count : {0, 1, 3}) {
+        const std::vector<const std::byte*> operands(count, nullptr);
+        Elements first = make_elements(type, 37, 1);
+        Elements second = make_elements(type, 37, 2);
+        std::byte* outputs[] = {first.data(), second.data()};
+        ASSERT_TRUE(
+            reduce_many({.dtype = type, .op = op, .operands = operands, .outputs = outputs, .element_count = 37}).ok());
+        const std::vector<std::byte> zeros(first.byte_count());
+        EXPECT_EQ(std::memcmp(first.data(), zeros.data(), zeros.size()), 0) << name(type) << " " << name(op);
+        EXPECT_EQ(std::memcmp(second.data(), zeros.data(), zeros.size()), 0) << name(type) << " " << name(op);
+      }
+    }
+  }
+}
+
+TEST(AbsentOperands, ContributeNotEvenAZero) {
+  std::vector<float> minus_zero{-0.0f};
+  std::vector<float> result{1.0f};
+  const std::byte* operands[] = {nullptr, nullptr, bytes(minus_zero), nullptr};
+  std::byte* outputs[] = {bytes(result)};
+  ASSERT_TRUE(reduce_many({.operands = operands, .outputs = outputs, .element_count = 1}).ok());
+  EXPECT_EQ(result[0], 0.0f);
+  EXPECT_TRUE(std::signbit(result[0]));  // 0.0 + -0.0 would be 0.0
+}
+
+TEST(Reductions, WithoutOutputsOrElementsDoNothing) {
+  std::vector<float> values{1.0f};
+  const std::byte* operands[] = {bytes(values)};
+  for (const StoreKind stores : {StoreKind::kPlain, StoreKind::kNonTemporal}) {
+    EXPECT_TRUE(reduce_many({.operands = operands, .element_count = 1, .stores = stores}).ok());
+    std::byte* outputs[] = {nullptr};
+    EXPECT_TRUE(reduce_many({.operands = operands, .outputs = outputs, .element_count = 0, .stores = stores}).ok());
+  }
+}
+
+TEST(Reductions, TellTheTreeFromOtherOrders) {
+  // Near 2^24 a float has no room for 1: only (a b)(c d) keeps both ones, and a left fold loses them.
+  std::vector<float> a{0x1p24f};
+  std::vector<float> b{0.0f};
+  std::vector<float> one{1.0f};
+  std::vector<float> result{0.0f};
+  const std::byte* operands[] = {bytes(a), bytes(b), bytes(one), bytes(one)};
+  std::byte* outputs[] = {bytes(result)};
+  ASSERT_TRUE(reduce_many({.operands = operands, .outputs = outputs, .element_count = 1}).ok());
+  EXPECT_EQ(result[0], 0x1p24f + 2.0f);
 }
 
 }  // namespace

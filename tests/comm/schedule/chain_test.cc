@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "comm/schedule/makers.h"
 #include "tests/comm/schedule/play.h"
 
 namespace rondo::comm {
@@ -10,7 +11,7 @@ TEST(ChainBroadcast, GivesEveryRankTheDataOfTheRoot) {
     for (const int64_t elements : {0, 1, 3, 4, 97}) {
       for (int root = 0; root < n; ++root) {
         const auto ranks = test::on_all_ranks(n, [&](Position at) {
-          return chain_broadcast({.at = at, .element_count = elements, .segment_elements = 3}, root);
+          return chain_broadcast({.at = at, .element_count = elements, .segment_elements = 3, .root = root});
         });
         std::vector<std::vector<double>> data(static_cast<size_t>(n));
         for (int rank = 0; rank < n; ++rank) {
@@ -27,7 +28,7 @@ TEST(ChainBroadcast, GivesEveryRankTheDataOfTheRoot) {
 }
 
 TEST(ChainBroadcast, OnlyTheEndsHaveOneNeighbour) {
-  const auto at = [](int rank) { return chain_broadcast({.at = {.rank = rank, .world_size = 3}}, 1); };
+  const auto at = [](int rank) { return chain_broadcast({.at = {.rank = rank, .world_size = 3}, .root = 1}); };
   EXPECT_EQ(at(1).sends_to, std::vector<int>{2});
   EXPECT_TRUE(at(1).receives_from.empty());
   EXPECT_EQ(at(2).sends_to, std::vector<int>{0});

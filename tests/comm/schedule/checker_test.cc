@@ -1,10 +1,11 @@
-#include "comm/schedule/checker.h"
+#include "rondo/comm/schedule_check.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <set>
 
+#include "comm/schedule/makers.h"
 #include "tests/comm/schedule/play.h"
 
 namespace rondo::comm {
@@ -31,7 +32,7 @@ void prove_all_reduce(Make make) {
     for (const int64_t elements : border_counts(n)) {
       const auto ranks = test::on_all_ranks(
           n, [&](Position at) { return make({.at = at, .element_count = elements, .segment_elements = kSegment}); });
-      const Status status = check({.goal = Goal::kAllReduce, .ranks = ranks});
+      const Status status = check({.ranks = ranks});
       ASSERT_TRUE(status.ok()) << n << " ranks, " << elements << " elements: " << status.text();
     }
   }
@@ -39,7 +40,7 @@ void prove_all_reduce(Make make) {
 
 TEST(Checker, ProvesTheRingForUpTo64Ranks) { prove_all_reduce(ring_all_reduce); }
 
-TEST(Checker, ProvesDirectForUpTo64Ranks) { prove_all_reduce(direct_all_reduce); }
+TEST(Checker, ProvesPushForUpTo64Ranks) { prove_all_reduce(push_all_reduce); }
 
 TEST(Checker, ProvesTheAllGatherForUpTo64Ranks) {
   for (int n = 1; n <= 64; ++n) {
@@ -49,7 +50,7 @@ TEST(Checker, ProvesTheAllGatherForUpTo64Ranks) {
       const auto ranks = test::on_all_ranks(n, [&](Position at) {
         return ring_all_gather({.at = at, .element_count = block * n, .segment_elements = kSegment});
       });
-      const Status status = check({.goal = Goal::kAllGather, .ranks = ranks});
+      const Status status = check({.ranks = ranks});
       ASSERT_TRUE(status.ok()) << n << " ranks, blocks of " << block << ": " << status.text();
     }
   }
@@ -60,9 +61,9 @@ TEST(Checker, ProvesTheBroadcastForUpTo64Ranks) {
     for (const int64_t elements : {0, 1, 3, 4, n <= 12 ? 31 : 7}) {
       for (const int root : std::set<int>{0, n / 2, n - 1}) {
         const auto ranks = test::on_all_ranks(n, [&](Position at) {
-          return chain_broadcast({.at = at, .element_count = elements, .segment_elements = kSegment}, root);
+          return chain_broadcast({.at = at, .element_count = elements, .segment_elements = kSegment, .root = root});
         });
-        const Status status = check({.goal = Goal::kBroadcast, .root = root, .ranks = ranks});
+        const Status status = check({.root = root, .ranks = ranks});
         ASSERT_TRUE(status.ok()) << n << " ranks, root " << root << ": " << status.text();
       }
     }
@@ -70,7 +71,7 @@ TEST(Checker, ProvesTheBroadcastForUpTo64Ranks) {
 }
 
 TEST(Checker, ProvesWholeBucketsWithoutLookingAtEveryElement) {
-  for (const Make make : {&ring_all_reduce, &direct_all_reduce}) {
+  for (const Make make : {&ring_all_reduce, &push_all_reduce}) {
     const auto ranks =
         test::on_all_ranks(4, [&](Position at) { return make({.at = at, .element_count = (int64_t{25} << 18) + 3}); });
     const Status status = check({.ranks = ranks});
@@ -85,9 +86,9 @@ std::vector<Schedule> rings(int n, int64_t elements) {
     return ring_all_reduce({.at = at, .element_count = elements, .segment_elements = kSegment});
   });
 }
-std::vector<Schedule> directs(int n, int64_t elements) {
+std::vector<Schedule> pushes(int n, int64_t elements) {
   return test::on_all_ranks(n, [&](Position at) {
-    return direct_all_reduce({.at = at, .element_count = elements, .segment_elements = kSegment});
+    return push_all_reduce({.at = at, .element_count = elements, .segment_elements = kSegment});
   });
 }
 
@@ -100,9 +101,8 @@ std::vector<Action>::iterator find(Schedule& schedule, ActionKind kind, int occu
   return schedule.actions.begin();
 }
 
-void expect_refused(const std::vector<Schedule>& ranks, int rank, const std::vector<std::string>& words,
-                    Goal goal = Goal::kAllReduce) {
-  const Status status = check({.goal = goal, .ranks = ranks});
+void expect_refused(const std::vector<Schedule>& ranks, int rank, const std::vector<std::string>& words) {
+  const Status status = check({.ranks = ranks});
   ASSERT_EQ(status.code(), Code::kInvalidArgument) << "a wrong schedule passed";
   EXPECT_EQ(status.where().rank, rank) << status.text();
   for (const std::string& word : words) EXPECT_NE(status.message().find(word), std::string::npos) << status.text();
@@ -129,15 +129,15 @@ TEST(CheckerRefuses, LanesThatHaveTooFewSlots) {
 }
 
 TEST(CheckerRefuses, AContributionThatIsAddedTwice) {
-  auto ranks = directs(4, 8);
-  find(ranks[3], ActionKind::kReduce, 1)->from[0] = find(ranks[3], ActionKind::kReduce, 1)->from[1];
-  expect_refused(ranks, 3, {"rank 3, action 7 (reduce", "contribution of rank 1 a second time"});
+  auto ranks = pushes(4, 8);
+  find(ranks[3], ActionKind::kReduce)->from[0] = find(ranks[3], ActionKind::kReduce)->from[1];
+  expect_refused(ranks, 3, {"rank 3, action 6 (reduce", "contribution of rank 1 a second time"});
 }
 
 TEST(CheckerRefuses, AReduceThatIsLeftOut) {
   auto ranks = rings(4, 4);
   ranks[2].actions.erase(find(ranks[2], ActionKind::kReduce));
-  expect_refused(ranks, 0, {"rank 0, action", "(scale", "before rank 1 was added"});
+  expect_refused(ranks, 0, {"rank 0, action", "(reduce", "final before rank 1 was added"});
 }
 
 TEST(CheckerRefuses, OperandsThatAreSwappedOnOneRank) {
@@ -148,7 +148,7 @@ TEST(CheckerRefuses, OperandsThatAreSwappedOnOneRank) {
 }
 
 TEST(CheckerRefuses, ATreeThatIsNotTheCanonicalOne) {
-  auto ranks = directs(4, 4);
+  auto ranks = pushes(4, 4);
   for (Schedule& schedule : ranks) schedule.order = Order::kLinear;
   expect_refused(ranks, 0, {"not summed in the declared order \"linear\""});
 }
@@ -173,58 +173,57 @@ TEST(CheckerRefuses, AMessageThatNobodyReceives) {
 }
 
 TEST(CheckerRefuses, AWaitThatIsLeftOutBeforeTheSum) {
-  auto ranks = directs(4, 8);
+  auto ranks = pushes(4, 8);
   ranks[2].actions.erase(find(ranks[2], ActionKind::kWait, 1));  // for rank 1
   expect_refused(ranks, 2, {"rank 2, action", "data [4, 6) of rank 1", "before it starts", "missing"});
 }
 
 TEST(CheckerRefuses, AWaitThatIsLeftOutBeforeLeaving) {
-  auto ranks = directs(4, 8);
+  auto ranks = pushes(4, 8);
   ranks[2].actions.erase(find(ranks[2], ActionKind::kWait, 4));  // the second wait for rank 1
   expect_refused(ranks, 1, {"rank 1, action", "to rank 2, which may have left"});
 }
 
 TEST(CheckerRefuses, ASignalThatIsNeverRaised) {
-  auto ranks = directs(3, 8);
+  auto ranks = pushes(3, 8);
   ranks[2].actions.erase(find(ranks[2], ActionKind::kSignal, 2));  // the second one at rank 0
   expect_refused(ranks, 0,
                  {"rank 0, action", "(wait, peer 2", "waits for ever", "rank 2 has finished without this signal"});
 }
 
 TEST(CheckerRefuses, ASignalThatDoesNotRise) {
-  auto ranks = directs(3, 8);
+  auto ranks = pushes(3, 8);
   find(ranks[2], ActionKind::kSignal, 2)->value = 1;
   expect_refused(ranks, 2, {"does not raise its signal: it is 1 already"});
 }
 
-TEST(CheckerRefuses, AResultThatIsNeverScaled) {
+TEST(CheckerRefuses, AResultThatIsNeverFinal) {
   auto ranks = rings(4, 4);
-  ranks[1].actions.erase(find(ranks[1], ActionKind::kScale));
-  expect_refused(ranks, 0, {"element 2 ends without having been scaled"});
+  find(ranks[1], ActionKind::kReduce, 2)->finality = Finality::kPartial;
+  expect_refused(ranks, 0, {"element 2 ends without being final"});
 }
 
-TEST(CheckerRefuses, AResultThatIsScaledTwice) {
+TEST(CheckerRefuses, AResultThatIsFinalTwice) {
   auto ranks = rings(4, 4);
-  const auto scale = find(ranks[1], ActionKind::kScale);
-  ranks[1].actions.insert(scale, Action(*scale));
-  expect_refused(ranks, 1, {"rank 1, action", "scales data [2, 3) of rank 1 a second time"});
+  const auto last = find(ranks[1], ActionKind::kReduce, 2);
+  ranks[1].actions.insert(last + 1, Action{.kind = ActionKind::kScale, .to = last->to});
+  expect_refused(ranks, 1, {"rank 1, action", "makes data [2, 3) of rank 1 final a second time"});
 }
 
 TEST(CheckerRefuses, ARangeThatIsOverwrittenUnderASend) {
   auto ranks = test::on_all_ranks(
-      3, [](Position at) { return chain_broadcast({.at = at, .element_count = 6, .segment_elements = kSegment}, 0); });
+      3, [](Position at) { return chain_broadcast({.at = at, .element_count = 6, .segment_elements = kSegment}); });
   const auto data = [](Range range) { return Place{.rank = 0, .space = Space::kData, .range = range}; };
   ranks[0].actions.insert(ranks[0].actions.begin() + 1,
                           Action{.kind = ActionKind::kCopy, .from = {data({3, 6})}, .to = {data({0, 3})}});
   expect_refused(
       ranks, 0,
-      {"rank 0, action 1 (copy", "overwrites data [0, 3)", "rank 0, action 0 (send, peer 1", "may not have received"},
-      Goal::kBroadcast);
+      {"rank 0, action 1 (copy", "overwrites data [0, 3)", "rank 0, action 0 (send, peer 1", "may not have received"});
 }
 
 TEST(CheckerRefuses, ScratchThatIsUsedAgainTooEarly) {
   auto ranks = test::on_all_ranks(
-      3, [](Position at) { return chain_broadcast({.at = at, .element_count = 6, .segment_elements = kSegment}, 0); });
+      3, [](Position at) { return chain_broadcast({.at = at, .element_count = 6, .segment_elements = kSegment}); });
   Schedule& middle = ranks[1];
   middle.scratch_elements = kSegment;
   const Place scratch{.rank = 1, .space = Space::kScratch, .range = {0, kSegment}};
@@ -240,8 +239,8 @@ TEST(CheckerRefuses, ScratchThatIsUsedAgainTooEarly) {
     }
   }
   middle.actions = through_scratch;
-  expect_refused(ranks, 1, {"rank 1, action 3 (receive, peer 0", "overwrites scratch [0, 3)", "rank 1, action 2 (send"},
-                 Goal::kBroadcast);
+  expect_refused(ranks, 1,
+                 {"rank 1, action 3 (receive, peer 0", "overwrites scratch [0, 3)", "rank 1, action 2 (send"});
 }
 
 TEST(CheckerRefuses, ScratchThatWasNeverWritten) {
@@ -273,9 +272,9 @@ TEST(CheckerRefuses, PeersThatDoNotNameOneAnother) {
 
 TEST(CheckerRefuses, ElementsThatEndInTheWrongPlace) {
   auto ranks = test::on_all_ranks(
-      2, [](Position at) { return chain_broadcast({.at = at, .element_count = 6, .segment_elements = kSegment}, 0); });
+      2, [](Position at) { return chain_broadcast({.at = at, .element_count = 6, .segment_elements = kSegment}); });
   std::swap(ranks[0].actions[0], ranks[0].actions[1]);
-  expect_refused(ranks, 1, {"rank 1, action 0 (receive", "element 0 ends as element 3"}, Goal::kBroadcast);
+  expect_refused(ranks, 1, {"rank 1, action 0 (receive", "element 0 ends as element 3"});
 }
 
 // Every rank sums for itself. Started with its own operand the sums differ, started with rank 0's they agree.
@@ -289,8 +288,10 @@ std::vector<Schedule> everyone_sums(bool own_first, Order order) {
     schedule.actions = {
         {.kind = ActionKind::kSignal, .peer = peer, .value = 1},
         {.kind = ActionKind::kWait, .peer = peer, .value = 1},
-        {.kind = ActionKind::kReduce, .from = {data(first), data(1 - first)}, .to = {scratch}},
-        {.kind = ActionKind::kScale, .to = {scratch}},
+        {.kind = ActionKind::kReduce,
+         .finality = Finality::kFinal,
+         .from = {data(first), data(1 - first)},
+         .to = {scratch}},
         {.kind = ActionKind::kSignal, .peer = peer, .value = 2},
         {.kind = ActionKind::kWait, .peer = peer, .value = 2},
         {.kind = ActionKind::kCopy, .from = {scratch}, .to = {data(at.rank)}},
@@ -301,13 +302,13 @@ std::vector<Schedule> everyone_sums(bool own_first, Order order) {
 
 TEST(CheckerRefuses, ResultsThatDifferBetweenRanks) {
   EXPECT_TRUE(check({.ranks = everyone_sums(false, Order::kLinear)}).ok());
-  expect_refused(everyone_sums(true, Order::kByChunk), 1, {"rank 1, action 6 (copy", "other bits than on rank 0"});
+  expect_refused(everyone_sums(true, Order::kByChunk), 1, {"rank 1, action 5 (copy", "other bits than on rank 0"});
 }
 
 TEST(CheckerRefuses, AStoreWhileAPeerStillReads) {
   auto ranks = everyone_sums(false, Order::kLinear);
-  ranks[0].actions.erase(ranks[0].actions.begin() + 5);
-  expect_refused(ranks, 0, {"rank 0, action 5 (copy", "rank 1, action 2 (reduce", "may still read it"});
+  ranks[0].actions.erase(ranks[0].actions.begin() + 4);
+  expect_refused(ranks, 0, {"rank 0, action 4 (copy", "rank 1, action 2 (reduce", "may still read it"});
 }
 
 }  // namespace

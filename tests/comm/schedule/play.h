@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -11,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "comm/schedule/schedule.h"
+#include "rondo/comm/schedule.h"
 
 namespace rondo::comm::test {
 
@@ -22,7 +23,7 @@ struct Outcome {
 
 using Combine = std::function<double(double, double)>;
 
-/// `data[rank]` is what each rank starts with. kScale divides by the number of ranks.
+/// `data[rank]` is what each rank starts with. A final result is divided by the number of ranks.
 inline Outcome play(const std::vector<Schedule>& ranks, std::vector<std::vector<double>> data, const Combine& combine,
                     uint32_t seed) {
   const int n = static_cast<int>(ranks.size());
@@ -35,6 +36,12 @@ inline Outcome play(const std::vector<Schedule>& ranks, std::vector<std::vector<
     auto& memory = place.space == Space::kData ? data : scratch;
     return memory[static_cast<size_t>(place.rank)].at(static_cast<size_t>(place.range.begin + i));
   };
+  const std::function<double(size_t, size_t, const std::function<double(size_t)>&)> tree =
+      [&](size_t lo, size_t hi, const std::function<double(size_t)>& operand) {
+        if (hi - lo == 1) return operand(lo);
+        const size_t middle = lo + std::bit_floor(hi - lo - 1);
+        return combine(tree(lo, middle, operand), tree(middle, hi, operand));
+      };
   const auto step = [&](int rank) {  // false: has to wait
     const Schedule& schedule = ranks[static_cast<size_t>(rank)];
     const Action& action = schedule.actions[next[static_cast<size_t>(rank)]];
@@ -58,8 +65,8 @@ inline Outcome play(const std::vector<Schedule>& ranks, std::vector<std::vector<
       case ActionKind::kReduce:
       case ActionKind::kCopy:
         for (int64_t i = 0; i < action.to[0].range.count(); ++i) {
-          double value = at(action.from[0], i);
-          for (size_t k = 1; k < action.from.size(); ++k) value = combine(value, at(action.from[k], i));
+          double value = tree(0, action.from.size(), [&](size_t k) { return at(action.from[k], i); });
+          if (action.finality == Finality::kFinal) value /= n;
           for (const Place& to : action.to) at(to, i) = value;
         }
         break;

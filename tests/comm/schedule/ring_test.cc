@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "comm/schedule/makers.h"
 #include "tests/comm/schedule/play.h"
 
 namespace rondo::comm {

@@ -42,7 +42,8 @@ TEST(WorkerEnvironment, HasTorchrunsVariablesAndOurs) {
                                "RONDO_RUN_DIR=/runs/x",
                                "RONDO_SECRET_FD=3",
                                "RONDO_CONTROL_FD=4",
-                               "RONDO_MESSAGES_FD=5"}) {
+                               "RONDO_MESSAGES_FD=5",
+                               "RONDO_FLIGHT_FD=6"}) {
     EXPECT_THAT(variables, Contains(expected));
   }
 }

@@ -5,12 +5,13 @@
 ///   out=T err=T   writes a line          raw=T  writes T to stdout as it is; \e, \r, \n, \t are understood
 ///   lines=N       N lines to stdout and N to stderr, written in pieces of changing size
 ///   sleep=MS      waits                  wait   waits for ever
-///   exit=N  abort  kill                  ends
+///   exit=N  abort  kill                  ends          stop  stops itself (SIGSTOP)
 ///   ignore-term   deaf to TERM and INT   on-signal=N  at TERM, INT or HUP says "got signal S" and exits with N
 ///   hello  beat  say=T  progress=E,S     tells the agent
 ///   blame=R       reports a failure that blames rank R; R = -1: itself
 ///   verdict       waits for the agent's verdict and prints it
 ///   child         leaves a process behind that holds stdout; prints its id
+///   join, reduce=N ...                   worker_comm.h
 #include <dirent.h>
 #include <poll.h>
 #include <sched.h>
@@ -30,6 +31,7 @@
 #include "launcher/agent/core_map.h"
 #include "launcher/agent/worker_environment.h"
 #include "rondo/comm/secret.h"
+#include "tests/launcher/support/worker_comm.h"
 
 namespace {
 
@@ -154,6 +156,7 @@ extern "C" void on_signal(int signal) {
 void act(const std::string& name, const std::string& value, int rank) {
   const int number = std::atoi(value.c_str());
   proto::WorkerMessage message;
+  if (test::act_in_comm(name, number)) return;
   if (name == "env") return print_environment();
   if (name == "secret") return write_secret(value);
   if (name == "out") return write_bytes(STDOUT_FILENO, value + "\n");
@@ -165,6 +168,7 @@ void act(const std::string& name, const std::string& value, int rank) {
   if (name == "exit") std::_Exit(number);
   if (name == "abort") std::abort();
   if (name == "kill") ::raise(SIGKILL);
+  if (name == "stop") return static_cast<void>(::kill(::getpid(), SIGSTOP));
   if (name == "ignore-term") {
     for (const int signal : {SIGTERM, SIGINT}) ::signal(signal, SIG_IGN);
     return;

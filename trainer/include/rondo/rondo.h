@@ -63,6 +63,8 @@ class Job {
 
   /// "rank 1 of 2 (local rank 1 of 2), started by rondo run".
   std::string description() const;
+  /// How its ranks exchange bytes: "shm" or "tcp".
+  std::string transport() const;
 
   const std::shared_ptr<trainer::JobState>& state() const { return state_; }
   explicit Job(std::shared_ptr<trainer::JobState> state);
@@ -75,7 +77,8 @@ class Job {
 struct InitOptions {
   std::chrono::milliseconds join_timeout{120'000};      // for all ranks to appear
   std::chrono::milliseconds operation_timeout{30'000};  // of one collective
-  std::string algorithm;                                // "" = chosen by comm; "ring": by name
+  std::string transport;                                // "" = chosen by comm; "shm", "tcp"
+  std::string algorithm;  // "" = chosen by comm; "ring": by name; rules such as "ring:1M-"
 };
 
 /// Joins the job that flags (--rank --world-size --local-rank --local-world-size --endpoint, each only if present; all

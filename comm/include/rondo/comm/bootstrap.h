@@ -16,11 +16,13 @@ namespace rondo::comm {
 enum class Source : uint8_t { kFlags, kAgent, kTorchrun, kSingle };
 std::string_view name(Source source);
 
-/// Explicit flags of a program, if it has them: --rank --world-size --local-rank --local-world-size --endpoint.
+/// Explicit flags of a program, if it has them: --rank --world-size --local-rank --local-world-size --endpoint
+/// --transport.
 struct BootstrapFlags {
   std::optional<int> rank, world_size, local_rank, local_world_size;
   std::optional<std::string> endpoint;     // the store's Address
   std::optional<std::string> secret_file;  // also RONDO_SECRET_FILE
+  std::optional<std::string> transport;    // "auto", "shm", "tcp"; also RONDO_TRANSPORT
 };
 
 /// What the environment said, checked: a pure function of flags and variables. Nothing is opened yet.
@@ -33,10 +35,11 @@ struct Bootstrap {
   bool serve_store = false;      // rank 0 without an agent serves it
   JobId job;
   uint32_t generation = 0;  // restarts: TORCHELASTIC_RESTART_COUNT, RONDO_GENERATION
-  int secret_descriptor = -1, control_descriptor = -1, messages_descriptor = -1;
+  int secret_descriptor = -1, control_descriptor = -1, messages_descriptor = -1, flight_descriptor = -1;
   std::string secret_file;
   bool peer_credentials = false;  // all ranks on one host and no secret given: Unix sockets with SO_PEERCRED
-  std::string run_directory;      // RONDO_RUN_DIR, may be empty
+  TransportKind transport = TransportKind::kShm;
+  std::string run_directory;  // RONDO_RUN_DIR, may be empty; without flight_descriptor flight/ in it is written
 
   /// "rank 1 of 2 (local rank 1 of 2), started by rondo run".
   std::string describe() const;

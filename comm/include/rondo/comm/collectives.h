@@ -6,6 +6,7 @@
 ///          kCorrupt while in flight.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "rondo/comm/buffer.h"
@@ -17,6 +18,9 @@ namespace rondo::comm {
 struct CallOptions {
   std::string tag;      // names the buffer in errors; compared between ranks
   double weight = 1.0;  // of this rank's operand, for kWeightedMean; finite, >= 0
+  /// kFloat16 or kBFloat16: float32 operands and results of reductions travel over streams in this type. Every operand
+  /// is rounded to it, sums are made in float32, and the result is rounded once more. Shared memory is not narrowed.
+  std::optional<DType> wire = {};
 };
 
 /// Reduces `buffer` over all ranks, in place. Shape: same element count and dtype on every rank; 0 elements are
@@ -24,6 +28,13 @@ struct CallOptions {
 /// bits. Cost of the ring: 2(n-1)/n of the buffer's bytes sent by each rank, 2(n-1) messages a segment. Source:
 /// Patarasu and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations".
 Work all_reduce(Group& group, BufferView buffer, ReduceOp op, CallOptions options = {});
+
+/// The same, out of place: `output` has the shape of `input`, which stays as it is. They do not overlap.
+Work all_reduce(Group& group, BufferView input, BufferView output, ReduceOp op, CallOptions options = {});
+
+/// Reduces world_size blocks and leaves block r with rank r: `input` has world_size * output.element_count elements and
+/// stays as it is; `output` must not overlap it. Order as all_reduce. Cost: half of all_reduce's.
+Work reduce_scatter(Group& group, BufferView input, BufferView output, ReduceOp op, CallOptions options = {});
 
 /// Copies `buffer` of rank `root.rank` to every rank, by a pipelined chain.
 struct Root {

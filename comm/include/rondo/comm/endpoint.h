@@ -11,25 +11,24 @@
 
 #include "rondo/comm/env.h"
 #include "rondo/comm/log.h"
+#include "rondo/comm/position.h"
 #include "rondo/comm/secret.h"
 #include "rondo/comm/status.h"
 #include "rondo/comm/store.h"
 
 namespace rondo::comm {
 
-/// A rank among `world_size` ranks.
-struct Position {
-  int rank = 0;
-  int world_size = 1;
-  bool operator==(const Position&) const = default;
-};
-
-enum class TransportKind : uint8_t { kInproc, kTcp };
+/// kInproc: fake ranks, messages between threads. kTcp: streams (TCP on loopback, or Unix sockets). kShm: memory shared
+/// by the ranks of one host.
+enum class TransportKind : uint8_t { kInproc, kTcp, kShm };
 std::string_view name(TransportKind kind);
 
 /// What fake ranks of one process share instead of a network: message queues, mapped regions, signals, the job page.
 class InprocFabric;
 Result<std::shared_ptr<InprocFabric>> make_inproc_fabric(int world_size);
+
+/// Writes down what this rank calls: rondo/comm/flight.h.
+class FlightRecorder;
 
 struct EndpointOptions {
   Position at;
@@ -40,11 +39,12 @@ struct EndpointOptions {
   std::shared_ptr<Env> env;      // required
   std::shared_ptr<Store> store;  // required
   TransportKind transport = TransportKind::kTcp;
-  std::shared_ptr<InprocFabric> fabric;                            // kInproc only
-  Address listen{"tcp:127.0.0.1:0"};                               // kTcp: where this rank accepts data links
+  std::shared_ptr<InprocFabric> fabric;  // kInproc; kShm of threads that share one mapping, for thread sanitizers
+  Address listen{"tcp:127.0.0.1:0"};     // where this rank accepts data links; not used with a fabric
   enum class Keeper : uint8_t { kOn, kOff } keeper = Keeper::kOn;  // kOff: simulated time
   int control_descriptor = -1;                                     // the agent's control connection; taken over
   LogSink log;                                                     // may be empty
+  std::shared_ptr<FlightRecorder> flight;                          // may be empty; shared with the keeper
 };
 
 class EndpointState;

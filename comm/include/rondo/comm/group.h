@@ -20,7 +20,7 @@ class GroupState;
 struct GroupOptions {
   std::string name = "world";                           // in every error and log line; unique among live groups
   std::chrono::milliseconds operation_timeout{30'000};  // of one collective; when it passes the group is aborted
-  std::string algorithm;                                // "" = chosen; "ring", "direct": by name
+  std::string algorithm;                                // "" = chosen; "ring", "push": by name
   int64_t segment_bytes = 256 * 1024;                   // pipelining unit
 };
 

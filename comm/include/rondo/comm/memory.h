@@ -3,35 +3,40 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "rondo/comm/status.h"
 
 namespace rondo::comm {
 
 /// A mapping backed by a memfd (no name in any file system, so nothing to leak), zeroed and touched by the allocating
-/// thread. Movable; unmaps on destruction. The descriptor can be passed to processes of the same job.
+/// thread. Movable; the memory is unmapped with the last handle to it. The descriptor can be passed to processes of the
+/// same job.
 class Region {
  public:
   Region() = default;
-  Region(Region&& other) noexcept;
-  Region& operator=(Region&& other) noexcept;
-  ~Region();
 
   /// kResource when memory or descriptors are short, with need, free and limit.
   static Result<Region> allocate(size_t byte_count, const std::string& purpose);
   /// Maps a region that another process allocated; takes the descriptor over.
   static Result<Region> adopt(int descriptor, size_t byte_count);
 
-  std::span<std::byte> bytes() const { return {data_, byte_count_}; }
-  bool empty() const { return data_ == nullptr; }
-  int descriptor() const { return descriptor_; }
+  /// Another handle to the same mapping.
+  Region share() const { return Region(mapping_); }
+  /// Expires when the last handle of this process is gone.
+  std::weak_ptr<const void> life() const { return mapping_; }
+
+  std::span<std::byte> bytes() const;
+  bool empty() const { return mapping_ == nullptr; }
+  int descriptor() const;
 
  private:
-  std::byte* data_ = nullptr;
-  size_t byte_count_ = 0;
-  int descriptor_ = -1;
+  class Mapping;
+  explicit Region(std::shared_ptr<const Mapping> mapping) : mapping_(std::move(mapping)) {}
+  std::shared_ptr<const Mapping> mapping_;  // shared by all handles; null for 0 bytes
 };
 
 }  // namespace rondo::comm

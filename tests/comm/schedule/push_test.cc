@@ -2,6 +2,7 @@
 
 #include <bit>
 
+#include "comm/schedule/makers.h"
 #include "tests/comm/schedule/play.h"
 
 namespace rondo::comm {
@@ -18,11 +19,11 @@ double tree(int lo, int hi, const std::function<double(int)>& leaf) {
 
 double contribution(int rank, int64_t index) { return (rank + 1) * 1024.0 + static_cast<double>(index % 97); }
 
-TEST(DirectAllReduce, SumsEveryElementAsTheBalancedTree) {
+TEST(PushAllReduce, SumsEveryElementAsTheBalancedTree) {
   for (const int n : {1, 2, 3, 4, 5, 6, 7, 8, 11, 16}) {
     for (const int64_t elements : {0, 1, n - 1, n, n + 1, 97, 4 * n + 1}) {
       const auto ranks = test::on_all_ranks(n, [&](Position at) {
-        return direct_all_reduce({.at = at, .element_count = elements, .segment_elements = 3});
+        return push_all_reduce({.at = at, .element_count = elements, .segment_elements = 3});
       });
       std::vector<std::vector<double>> data(static_cast<size_t>(n));
       for (int rank = 0; rank < n; ++rank) {
@@ -43,16 +44,23 @@ TEST(DirectAllReduce, SumsEveryElementAsTheBalancedTree) {
   }
 }
 
-TEST(DirectAllReduce, NeedsFewBlocksOfScratch) {
-  for (int rank = 0; rank < 64; ++rank) {
-    const Schedule schedule =
-        direct_all_reduce({.at = {.rank = rank, .world_size = 64}, .element_count = 64 * 100, .segment_elements = 10});
-    EXPECT_LE(schedule.scratch_elements, 10 * 7);
+TEST(PushAllReduce, IsOneReduceABlockAndNeedsNoScratch) {
+  const Schedule schedule =
+      push_all_reduce({.at = {.rank = 3, .world_size = 8}, .element_count = 8 * 100, .segment_elements = 30});
+  EXPECT_EQ(schedule.scratch_elements, 0);
+  int reduces = 0;
+  for (const Action& action : schedule.actions) {
+    if (action.kind != ActionKind::kReduce) continue;
+    ++reduces;
+    EXPECT_EQ(action.finality, Finality::kFinal);
+    EXPECT_EQ(action.from.size(), 8U);
+    EXPECT_EQ(action.to, action.from);
   }
+  EXPECT_EQ(reduces, 4);
 }
 
-TEST(DirectAllReduce, ExchangesDescriptorsWithAllEvenForNothing) {
-  const Schedule schedule = direct_all_reduce({.at = {.rank = 1, .world_size = 3}, .element_count = 0});
+TEST(PushAllReduce, ExchangesDescriptorsWithAllEvenForNothing) {
+  const Schedule schedule = push_all_reduce({.at = {.rank = 1, .world_size = 3}, .element_count = 0});
   EXPECT_EQ(schedule.sends_to, (std::vector<int>{0, 2}));
   EXPECT_EQ(schedule.receives_from, (std::vector<int>{0, 2}));
   EXPECT_TRUE(schedule.actions.empty());

@@ -1,0 +1,109 @@
+#include "comm/transport/cpu_share.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace rondo::comm {
+namespace {
+
+constexpr int kMostProcessors = 16 * 64;
+
+/// Processors that the bandwidth limit of a cgroup folder is worth; 0: none.
+uint32_t quota_of(const std::string& folder, const FileReader& read) {
+  double quota = 0;
+  double period = 0;
+  if (const auto text = read(folder + "/cpu.max")) {  // version 2: "max 100000" or "150000 100000"
+    std::istringstream(*text) >> quota >> period;
+  } else if (const auto first = read(folder + "/cpu.cfs_quota_us")) {  // version 1: -1 or microseconds
+    std::istringstream(*first) >> quota;
+    std::istringstream(read(folder + "/cpu.cfs_period_us").value_or("")) >> period;
+  }
+  return quota > 0 && period > 0 ? std::max<uint32_t>(1, static_cast<uint32_t>(quota / period)) : 0;
+}
+
+/// The tightest quota of this process's cgroup and of all above it.
+uint32_t tightest_quota(const FileReader& read) {
+  uint32_t tightest = 0;
+  std::istringstream lines(read("/proc/self/cgroup").value_or(""));
+  for (std::string line; std::getline(lines, line);) {  // "hierarchy:controllers:/path"
+    const size_t first = line.find(':');
+    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    const bool version_2 = line.starts_with("0::");
+    if (!version_2 && controllers.find(",cpu,") == std::string::npos) continue;
+    const std::string root = version_2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu";
+    std::string path = line.substr(second + 1);
+    while (true) {
+      while (path.ends_with('/')) path.pop_back();
+      if (const uint32_t quota = quota_of(root + path, read); quota != 0)
+        tightest = tightest == 0 ? quota : std::min(tightest, quota);
+      if (path.empty()) break;
+      path.erase(path.rfind('/'));
+    }
+  }
+  return tightest;
+}
+
+/// Gives every rank a processor of its own where that is possible: augmenting paths in the graph of ranks and
+/// processors (Kuhn, "The Hungarian method"; unweighted).
+class Seating {
+ public:
+  explicit Seating(std::span<const CpuShare> ranks) : ranks_(ranks), seat_taken_by_(kMostProcessors, -1) {}
+
+  bool all() {
+    for (size_t rank = 0; rank < ranks_.size(); ++rank) {
+      tried_.assign(kMostProcessors, false);
+      if (!seat(static_cast<int>(rank))) return false;
+    }
+    return true;
+  }
+
+ private:
+  // Recursion: at most as deep as there are ranks.
+  bool seat(int rank) {
+    for (size_t cpu = 0; cpu < kMostProcessors; ++cpu) {
+      const bool allowed = (ranks_[static_cast<size_t>(rank)].mask[cpu / 64] >> (cpu % 64) & 1) != 0;
+      if (!allowed || tried_[cpu]) continue;
+      tried_[cpu] = true;
+      if (seat_taken_by_[cpu] < 0 || seat(seat_taken_by_[cpu])) {
+        seat_taken_by_[cpu] = rank;
+        return true;
+      }
+    }
+    return false;
+  }
+
+  const std::span<const CpuShare> ranks_;
+  std::vector<int> seat_taken_by_;
+  std::vector<bool> tried_;
+};
+
+}  // namespace
+
+CpuShare own_cpu_share(const FileReader& read) {
+  CpuShare share;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof set, &set) == 0) {
+    for (size_t cpu = 0; cpu < kMostProcessors && cpu < CPU_SETSIZE; ++cpu) {
+      if (CPU_ISSET(cpu, &set)) share.mask[cpu / 64] |= uint64_t{1} << (cpu % 64);
+    }
+  }
+  share.quota = tightest_quota(read);
+  return share;
+}
+
+bool may_spin(std::span<const CpuShare> ranks) {
+  for (const CpuShare& share : ranks) {
+    if (share.quota != 0 && share.quota < ranks.size()) return false;
+  }
+  return Seating(ranks).all();
+}
+
+}  // namespace rondo::comm

@@ -1,0 +1,38 @@
+#include "launcher/agent/flight_files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstdio>
+
+#include "launcher/base/descriptor.h"
+#include "rondo/comm/flight.h"
+
+namespace rondo::launcher {
+
+comm::Result<comm::Region> make_flight_memory(int rank) {
+  return comm::Region::allocate(comm::kFlightBytes, "the flight recorder of rank " + std::to_string(rank));
+}
+
+std::string flight_path(const std::string& run_directory, int rank) {
+  char name[32];
+  std::snprintf(name, sizeof name, "rank-%04d.bin", rank);
+  return run_directory + "/flight/" + name;
+}
+
+comm::Result<bool> write_flight(const std::string& run_directory, int rank, const comm::Region& memory,
+                                comm::TimePoint now) {
+  const std::vector<std::byte> taken = comm::take_flight(memory.bytes(), now);
+  if (taken.empty()) return false;
+  const std::string folder = run_directory + "/flight";
+  if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) return system_error("cannot make " + folder);
+  const std::string path = flight_path(run_directory, rank), part = path + ".part";
+  const Descriptor file(::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (!file.open()) return system_error("cannot write " + part);
+  RONDO_TRY(write_all(file, {reinterpret_cast<const char*>(taken.data()), taken.size()}));
+  if (std::rename(part.c_str(), path.c_str()) != 0) return system_error("cannot write " + path);
+  return true;
+}
+
+}  // namespace rondo::launcher

@@ -1,0 +1,22 @@
+/// flight/rank-0000.bin: what a rank's flight recorder held, written into the run's folder from the memory that the
+/// agent keeps (rondo/comm/flight.h). That memory outlives the rank. Main thread only.
+#pragma once
+
+#include <string>
+
+#include "rondo/comm/deadline.h"
+#include "rondo/comm/memory.h"
+
+namespace rondo::launcher {
+
+/// Memory for one rank's recorder; its descriptor goes to the worker.
+comm::Result<comm::Region> make_flight_memory(int rank);
+
+/// "<run>/flight/rank-0000.bin".
+std::string flight_path(const std::string& run_directory, int rank);
+
+/// Writes what `memory` holds now, whole or not at all. False: the rank recorded nothing, so there is nothing to write.
+comm::Result<bool> write_flight(const std::string& run_directory, int rank, const comm::Region& memory,
+                                comm::TimePoint now);
+
+}  // namespace rondo::launcher

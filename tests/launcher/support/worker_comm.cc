@@ -1,0 +1,91 @@
+#include "tests/launcher/support/worker_comm.h"
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+#include <vector>
+
+#include "rondo/comm/bootstrap.h"
+#include "rondo/comm/collectives.h"
+
+namespace rondo::test {
+namespace {
+
+struct Membership {
+  comm::Joined joined;
+  comm::Group group;
+  int bucket = 0;
+};
+
+void need(const comm::Status& status) {
+  if (status.ok()) return;
+  std::fprintf(stderr, "%s\n", status.text().c_str());
+  std::fflush(stderr);
+  std::_Exit(1);
+}
+
+template <typename T>
+T need(comm::Result<T> result) {
+  need(result.status());
+  return *std::move(result);
+}
+
+void say(const char* line) {
+  std::printf("%s\n", line);
+  std::fflush(stdout);
+}
+
+Membership join(std::chrono::milliseconds timeout) {
+  const auto bootstrap = need(comm::read_bootstrap({}, comm::process_environment()));
+  auto joined = need(comm::join(bootstrap, {}, comm::in_seconds(30)));
+  auto group = need(comm::Group::create(joined.endpoint, {.operation_timeout = timeout}, comm::in_seconds(30)));
+  say("joined");
+  return {.joined = std::move(joined), .group = std::move(group)};
+}
+
+float contribution(int rank, int index) { return static_cast<float>((rank + 1) * 1000 + index % 97); }
+
+void reduce(Membership& in, int count) {
+  const int n = in.group.world_size();
+  std::vector<float> values(static_cast<size_t>(count));
+  for (int i = 0; i < count; ++i) values[static_cast<size_t>(i)] = contribution(in.group.rank(), i);
+  need(comm::all_reduce(in.group, comm::view(values), comm::ReduceOp::kSum,
+                        {.tag = "bucket " + std::to_string(in.bucket++)})
+           .wait());
+  for (int i = 0; i < count; ++i) {
+    const auto sum = static_cast<float>(n * (n + 1) / 2 * 1000 + n * (i % 97));
+    if (values[static_cast<size_t>(i)] != sum) need(comm::Status(comm::Code::kCorrupt, "a wrong sum"));
+  }
+}
+
+void broadcast(Membership& in, int count) {
+  std::vector<float> values(static_cast<size_t>(count), static_cast<float>(in.group.rank()));
+  need(comm::broadcast(in.group, comm::view(values), comm::Root{0}, {.tag = "bucket " + std::to_string(in.bucket++)})
+           .wait());
+}
+
+}  // namespace
+
+bool act_in_comm(const std::string& name, int number) {
+  static std::chrono::milliseconds timeout{30'000};
+  static std::optional<Membership> membership;
+  if (name == "timeout") {
+    timeout = std::chrono::milliseconds(number);
+  } else if (name == "join") {
+    membership.emplace(join(timeout));
+  } else if (name == "reduce") {
+    reduce(*membership, number);
+  } else if (name == "broadcast") {
+    broadcast(*membership, number);
+  } else if (name == "leave") {
+    need(membership->group.close(comm::in_seconds(10)));
+    need(membership->joined.endpoint.close(comm::in_seconds(10)));
+    say("left");
+  } else {
+    return false;
+  }
+  return true;
+}
+
+}  // namespace rondo::test
