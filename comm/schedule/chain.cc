@@ -8,6 +8,11 @@
 //
 // Rank 2 passes s on while t is still on its way to it. Cost: every rank but the last sends each byte once; time of
 // (n - 2 + segments) segments instead of (n - 1) * segments. The chain has no cycle, so it cannot deadlock.
+//
+// Descriptors go round the whole ring, both ways, and not along the chain: who is in the chain's middle depends on the
+// root, so ranks that disagree about the root would wait for descriptors that nobody sends, and never find out why.
+#include <algorithm>
+
 #include "comm/schedule/actions.h"
 #include "comm/schedule/makers.h"
 #include "comm/schedule/ring.h"
@@ -22,8 +27,11 @@ Schedule chain_broadcast(const ScheduleRequest& request) {
   schedule.hop_count = at.world_size - 1;
   const bool receives = place_in_chain > 0;
   const bool sends = place_in_chain + 1 < at.world_size;
-  if (sends) schedule.sends_to = {ring::next(at).rank};
-  if (receives) schedule.receives_from = {ring::previous(at).rank};
+  if (at.world_size > 1) {
+    const auto [low, high] = std::minmax({ring::previous(at).rank, ring::next(at).rank});
+    schedule.sends_to = low == high ? std::vector{low} : std::vector{low, high};
+    schedule.receives_from = schedule.sends_to;
+  }
   if (request.element_count == 0) return schedule;
   const int64_t segment_elements = usable_segment(request);
   const int64_t segments = segment_count(request.element_count, 1, segment_elements);
