@@ -18,6 +18,7 @@ struct Verb {
 constexpr std::array kVerbs{
     Verb{"run", "start a program once per rank on this machine", run_command},
     Verb{"train", "train a shipped recipe on real data", train_command},
+    Verb{"bench", "measure collectives, alone or beside Gloo and MPI", bench_command},
     Verb{"version", "what this build is (--json for programs)", version_command},
 };
 

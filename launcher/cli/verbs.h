@@ -10,6 +10,8 @@ namespace rondo::launcher {
 int run_command(const std::vector<std::string>& arguments);
 /// `rondo train`: starts a shipped recipe once per rank.
 int train_command(const std::vector<std::string>& arguments);
+/// `rondo bench`: measures collectives, alone or beside rivals.
+int bench_command(const std::vector<std::string>& arguments);
 /// `rondo version`.
 int version_command(const std::vector<std::string>& arguments);
 
