@@ -42,8 +42,8 @@ TEST(Bench, OfEveryCollectiveIsRightOnTwoAndThreeRanks) {
   const TemporaryFolder folder;
   for (const char* operation : {"all_reduce", "all_gather", "broadcast", "barrier"}) {
     for (const char* ranks : {"2", "3"}) {
-      std::vector<std::string> arguments{"bench", operation, "-n", ranks, "--quick", "--iterations", "5", "--json",
-                                         "rows.jsonl"};
+      std::vector<std::string> arguments{"bench",        operation, "-n",     ranks,       "--quick",
+                                         "--iterations", "5",       "--json", "rows.jsonl"};
       const size_t sizes = std::string(operation) == "barrier" ? 1 : 2;
       if (sizes == 2) arguments.insert(arguments.end(), {"--sizes", "1KiB,100000"});
       const Outcome run = run_rondo(arguments, {.folder = folder.path()});
