@@ -6,25 +6,17 @@
 #include <array>
 #include <string>
 
-#include "comm/schedule/checker.h"
-#include "comm/schedule/schedule.h"
+#include "rondo/comm/algorithms.h"
+#include "rondo/comm/schedule_check.h"
 
 namespace rondo::comm {
 namespace {
 
 constexpr int kProven = 16;
 
-struct Maker {
-  const char* name;
+struct Made {
+  const Algorithm* algorithm;
   Goal goal;
-  Schedule (*make)(const ScheduleRequest& request);
-};
-constexpr std::array kMakers{
-    Maker{"ring_all_reduce", Goal::kAllReduce, ring_all_reduce},
-    Maker{"direct_all_reduce", Goal::kAllReduce, direct_all_reduce},
-    Maker{"ring_all_gather", Goal::kAllGather, ring_all_gather},
-    Maker{"chain_broadcast", Goal::kBroadcast,
-          [](const ScheduleRequest& request) { return chain_broadcast(request, 0); }},
 };
 
 struct Shape {
@@ -36,51 +28,61 @@ constexpr std::array kShapes{Shape{2, 256},    Shape{2, 16 << 20},  Shape{8, 256
 constexpr std::array kProvenShapes{Shape{2, 1000}, Shape{8, 1 << 20}, Shape{16, 1 << 20}};
 
 /// Blocks of an all-gather are equal.
-ScheduleRequest request_of(Shape shape, int rank) {
-  return {.at = {.rank = rank, .world_size = shape.ranks},
-          .element_count = shape.elements - shape.elements % shape.ranks};
+Result<Schedule> schedule_of(const Made& made, Shape shape, int rank) {
+  return make_schedule({.goal = made.goal,
+                        .algorithm = made.algorithm->name,
+                        .shape = {.at = {.rank = rank, .world_size = shape.ranks},
+                                  .element_count = shape.elements - shape.elements % shape.ranks}});
 }
 
-Status prove(const Maker& maker, Shape shape) {
-  CheckRequest request{.goal = maker.goal};
-  for (int rank = 0; rank < shape.ranks; ++rank) request.ranks.push_back(maker.make(request_of(shape, rank)));
-  return check(request);
+Status prove(const Made& made, Shape shape) {
+  ScheduleCheck request;
+  for (int rank = 0; rank < shape.ranks; ++rank) {
+    auto schedule = schedule_of(made, shape, rank);
+    RONDO_TRY(schedule);
+    request.ranks.push_back(std::move(*schedule));
+  }
+  return check_schedule(request).status();
 }
 
-void make_one(benchmark::State& state, const Maker& maker, Shape shape) {
+void make_one(benchmark::State& state, const Made& made, Shape shape) {
   if (shape.ranks <= kProven) {
-    if (const Status proven = prove(maker, shape); !proven.ok()) return state.SkipWithError(proven.text().c_str());
+    if (const Status proven = prove(made, shape); !proven.ok()) return state.SkipWithError(proven.text().c_str());
   }
   size_t actions = 0;
   for ([[maybe_unused]] auto _ : state) {
-    const Schedule schedule = maker.make(request_of(shape, shape.ranks / 2));
-    actions = schedule.actions.size();
-    benchmark::DoNotOptimize(schedule.actions.data());
+    const auto schedule = schedule_of(made, shape, shape.ranks / 2);
+    if (!schedule.ok()) return state.SkipWithError(schedule.status().text().c_str());
+    actions = schedule->actions.size();
+    benchmark::DoNotOptimize(schedule->actions.data());
   }
   state.counters["actions"] = static_cast<double>(actions);
   state.counters["actions/s"] =
       benchmark::Counter(static_cast<double>(actions), benchmark::Counter::kIsIterationInvariantRate);
 }
 
-void prove_one(benchmark::State& state, const Maker& maker, Shape shape) {
+void prove_one(benchmark::State& state, const Made& made, Shape shape) {
   for ([[maybe_unused]] auto _ : state) {
-    if (const Status proven = prove(maker, shape); !proven.ok()) return state.SkipWithError(proven.text().c_str());
+    if (const Status proven = prove(made, shape); !proven.ok()) return state.SkipWithError(proven.text().c_str());
   }
 }
 
-std::string label(const char* what, const Maker& maker, Shape shape) {
-  return std::string(what) + "/" + maker.name + "/ranks:" + std::to_string(shape.ranks) +
+std::string label(const char* what, const Made& made, Shape shape) {
+  return std::string(what) + "/" + std::string(made.algorithm->name) + "/" + std::string(name(made.goal)) + "/ranks:" + std::to_string(shape.ranks) +
          "/elements:" + std::to_string(shape.elements);
 }
 
 void register_all() {
-  for (const Maker& maker : kMakers) {
-    for (const Shape shape : kShapes) {
-      benchmark::RegisterBenchmark(label("make", maker, shape).c_str(), make_one, maker, shape);
-    }
-    for (const Shape shape : kProvenShapes) {
-      benchmark::RegisterBenchmark(label("prove", maker, shape).c_str(), prove_one, maker, shape)
-          ->Unit(benchmark::kMicrosecond);
+  for (const Algorithm& algorithm : algorithms()) {
+    for (const Goal goal : algorithm.goals) {
+      const Made made{&algorithm, goal};
+      for (const Shape shape : kShapes) {
+        benchmark::RegisterBenchmark(label("make", made, shape).c_str(), make_one, made, shape);
+      }
+      for (const Shape shape : kProvenShapes) {
+        benchmark::RegisterBenchmark(label("prove", made, shape).c_str(), prove_one, made, shape)
+            ->Unit(benchmark::kMicrosecond);
+      }
     }
   }
 }
