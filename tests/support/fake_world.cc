@@ -27,7 +27,7 @@ FakeWorld::FakeWorld(int rank_count, FakeWorldOptions options)
   const comm::JobId job = comm::JobId::draw(*control);
   const comm::Secret secret = comm::Secret::draw(*control);
   std::shared_ptr<comm::InprocFabric> fabric;
-  if (options_.transport == comm::TransportKind::kInproc) {
+  if (options_.transport != comm::TransportKind::kTcp) {
     fabric = *comm::make_inproc_fabric(rank_count);
     page_ = fabric->page();
   } else {

@@ -130,10 +130,10 @@ Verdict play(const Story& story) {
         ++verdict.turns;
         if (static_cast<int>(rank) == story.victim && turns_of_victim++ == story.after_turns) {
           if (story.trouble == Trouble::kAbort) programs[rank]->abort();
-          if (story.trouble == Trouble::kFrozen) {
-            world.freeze(story.victim);
-            return Progress::kBlocked;
-          }
+          const bool dies = story.trouble == Trouble::kDeath && story.faults.planned.empty();
+          if (dies) world.kill(story.victim);
+          if (story.trouble == Trouble::kFrozen) world.freeze(story.victim);
+          if (dies || story.trouble == Trouble::kFrozen) return Progress::kBlocked;
         }
         return programs[rank]->advance();
       },

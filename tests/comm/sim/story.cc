@@ -54,6 +54,8 @@ void draw_trouble(Draws& draws, Story& story) {
     story.trouble = Trouble::kDeath;
     story.victim = draws.between(0, story.ranks - 1);
     story.death_known_after = draws.one_of<Duration>({1ms, 12ms, 20ms, 200ms});
+    story.after_turns = draws.between(0, 60);
+    if (story.transport == TransportKind::kShm || draws.chance(20)) return;  // dies between two turns
     FaultPlan::Planned death{.kind = FaultKind::kKill, .rank = story.victim};
     death.act = draws.one_of<Act>({Act::kSend, Act::kReceive});
     if (streams && draws.chance(50)) death.act = Act::kWrite;
@@ -121,7 +123,8 @@ Story draw_story(uint64_t seed) {
   Draws draws(seed);
   Story story{.seed = seed};
   story.ranks = draws.between(2, 9);
-  story.transport = draws.chance(60) ? TransportKind::kTcp : TransportKind::kInproc;
+  story.transport = draws.one_of<TransportKind>(
+      {TransportKind::kTcp, TransportKind::kTcp, TransportKind::kInproc, TransportKind::kShm});
   story.segment_bytes = draws.one_of<int64_t>({8, 64, 256, 1000});
   story.faults.seed = seed;
   draw_noise(draws, story);

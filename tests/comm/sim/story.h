@@ -3,6 +3,7 @@
 /// A pure function of the seed. Every rank makes the same calls on a group in the same order.
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,7 @@ struct Story {
   int ranks = 2;
   TransportKind transport = TransportKind::kInproc;
   int64_t segment_bytes = 256;
+  std::chrono::milliseconds operation_timeout{30'000};
   std::vector<Line> lines;
   /// By split, from group 1: the color of each rank, and whether a rank closes it as soon as its own calls are done.
   struct Split {
@@ -49,7 +51,7 @@ struct Story {
   int window = 0;
   Trouble trouble = Trouble::kNone;
   int victim = -1;      // of kDeath, kFrozen, kAbort and kMismatch
-  int after_turns = 0;  // of the victim: when it freezes or aborts
+  int after_turns = 0;  // of the victim: when it freezes, aborts, or dies where no fault is planned that kills it
   Call other_call;      // what it calls instead of the call of this number
   Duration death_known_after{0};
   FaultPlan faults;
