@@ -3,7 +3,8 @@
 The arrows (ARCHITECTURE.md, "Folders"):
     comm <- trainer, comm <- launcher, proto <- launcher, proto <- trainer/observe; none back.
     Inside comm: base <- {bootstrap, memory, schedule, kernels} <- watch <- transport <- store <- group <- collective;
-    sim stands on base, schedule and transport. Other folders reach comm only through rondo/comm/... .
+    sim stands on base, schedule and transport; bench on all, and nothing on it. Other folders reach comm only through
+    rondo/comm/... .
     LibTorch only in trainer and its tests, Protobuf only in launcher, proto and trainer/observe, gRPC only in launcher,
     and no file sees LibTorch together with Protobuf, gRPC, fmt or spdlog, by itself or through what it includes.
 
@@ -29,6 +30,7 @@ COMM_PARTS = {
     "group": _LINKS,
     "collective": _LINKS | {"group"},
     "sim": {"base", "schedule", "transport"},
+    "bench": _FLOOR | {"group"},  # a program on top of the public headers; of group it asks which transport was chosen
 }
 
 FOREIGN = {  # library -> how its headers begin

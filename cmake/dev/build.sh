@@ -1,4 +1,4 @@
-# ./dev build and ./dev train. Sourced by ./dev.
+# ./dev build and ./dev train. Sourced by ./dev, bench.sh and test.sh.
 # shellcheck shell=bash
 
 # build PRESET [TARGET...]: sets up, configures when needed, builds, and points build/bin at the result.

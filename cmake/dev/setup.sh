@@ -8,9 +8,11 @@
 packages_comm=(g++ cmake ninja-build ccache mold pkg-config libssl-dev libhwy-dev libisal-dev libxxhash-dev libprotobuf-dev protobuf-compiler
   libcli11-dev libtomlplusplus-dev nlohmann-json3-dev zlib1g-dev)
 packages_train=("${packages_comm[@]}" python3 python3-pip dataset-fashion-mnist)
-packages_test=(libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev python3)
+packages_suites=(libbenchmark-dev)
+packages_test=(libgtest-dev libgmock-dev librapidcheck-dev python3 "${packages_suites[@]}")
 packages_lint=(clang-format-16 clang-tidy-16 shellcheck python3)
 packages_pytorch=(python3 python3-venv)
+packages_rivals=(openmpi-bin libopenmpi-dev mpich libmpich-dev libgloo-dev)
 }
 readonly libtorch_disk_mb=2000 libtorch_fetch_mb=540 pytorch_disk_mb=6000
 
@@ -21,9 +23,10 @@ setup() {
       --check) check=1 ;;
       --comm-only) tiers+=(comm test lint) ;;
       --pytorch) tiers+=(pytorch) pytorch=1 ;;
+      --rivals) tiers+=(comm rivals) ;;
       --tier) tiers+=("$2"); shift ;;   # what the other verbs ask for
       --quiet) quiet=1 ;;
-      *) usage_error "setup: unknown argument '$1'; use --check, --comm-only or --pytorch" ;;
+      *) usage_error "setup: unknown argument '$1'; use --check, --comm-only, --rivals or --pytorch" ;;
     esac
     shift
   done

@@ -14,6 +14,15 @@ void post_entry(Board& board, const Descriptor& descriptor, double weight) {
              descriptor.tag);
 }
 
+Status meet_at(const Board& board, const Descriptor& mine, int rank, int peer, const std::vector<int>& job_ranks) {
+  if (board.entered(peer, mine.sequence)) return compare_entries(board, mine, rank, peer, job_ranks);
+  if (!board.left_before(peer, mine.sequence)) return Status::pending();
+  const int who = job_ranks[static_cast<size_t>(peer)];
+  return {Code::kClosed,
+          "rank " + std::to_string(who) + " left in order without making this call: " + mine.describe(),
+          {.rank = job_ranks[static_cast<size_t>(rank)], .peer = who}};
+}
+
 Status compare_entries(const Board& board, const Descriptor& mine, int rank, int peer,
                        const std::vector<int>& job_ranks) {
   const BoardEntry& posted = board.entry(rank, mine.sequence);

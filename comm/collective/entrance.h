@@ -12,6 +12,9 @@ namespace rondo::comm {
 /// A payload, if any, was put onto the board before.
 void post_entry(Board& board, const Descriptor& descriptor, double weight);
 
+/// kPending while `peer` has not entered; kClosed when it left the group instead; then as compare_entries().
+Status meet_at(const Board& board, const Descriptor& mine, int rank, int peer, const std::vector<int>& job_ranks);
+
 /// Ok when what `peer`, who has entered, posted fits what `rank` posted; else kMismatch with both descriptions.
 /// Registered memory may differ: the collective sees to it.
 Status compare_entries(const Board& board, const Descriptor& mine, int rank, int peer,

@@ -73,9 +73,9 @@ bool Execution::start(Turn& turn) {
 Progress Execution::enter(const Board& board) {
   for (; entered_ < schedule_->at.world_size; ++entered_) {
     if (entered_ == schedule_->at.rank) continue;
-    if (!board.entered(entered_, descriptor_.sequence)) return blocked_on(entered_);
-    Status fits = compare_entries(board, descriptor_, schedule_->at.rank, entered_, binding_.job_ranks);
-    if (!fits.ok()) return fail(std::move(fits));
+    Status met = meet_at(board, descriptor_, schedule_->at.rank, entered_, binding_.job_ranks);
+    if (met.is_pending()) return blocked_on(entered_);
+    if (!met.ok()) return fail(std::move(met));
     peers_[static_cast<size_t>(entered_)].descriptor_seen = true;
   }
   return Progress::kDone;
@@ -101,6 +101,7 @@ Progress Execution::see_descriptor(Turn& turn, int peer) {
 Progress Execution::advance(Turn turn) {
   const auto moved = turn.transport.progress(turn.now);
   if (!moved.ok()) return fail(moved.status());
+  bool acted = !started_;
   if (!started_ && !start(turn)) return Progress::kFailed;
   bool progressed = *moved == Progress::kProgressed;
   if (const Board* board = turn.transport.board()) {
@@ -115,23 +116,25 @@ Progress Execution::advance(Turn turn) {
     const Progress progress = run(turn, action);
     if (progress == Progress::kFailed) return progress;
     if (progress == Progress::kBlocked) {
+      if (!acted) return progressed ? Progress::kProgressed : Progress::kBlocked;  // looked a moment ago
       // What was queued goes out now, and what has come in may be just what is missing.
       const auto again = turn.transport.progress(turn.now);
       if (!again.ok()) return fail(again.status());
       return progressed || *again == Progress::kProgressed ? Progress::kProgressed : Progress::kBlocked;
     }
-    progressed = true;
+    progressed = acted = true;
     ++next_;
     const size_t spent = bytes_of(action, width);
     if (spent >= budget) return Progress::kProgressed;
     budget -= spent;
   }
-  const Progress end = finish(turn);
-  if (end == Progress::kFailed) return end;
+  Progress end = finish(turn);
+  if (end == Progress::kFailed || (end == Progress::kBlocked && !acted)) return end;
   // Also when this rank is done: its peers wait for the acknowledgement of what it has just taken.
   const auto again = turn.transport.progress(turn.now);
   if (end == Progress::kDone) return end;
   if (!again.ok()) return fail(again.status());
+  if (end = finish(turn); end != Progress::kBlocked) return end;  // what was queued may be out now
   return progressed || *again == Progress::kProgressed ? Progress::kProgressed : Progress::kBlocked;
 }
 
@@ -140,7 +143,7 @@ Progress Execution::finish(Turn& turn) {
     if (const Progress seen = see_descriptor(turn, peer); seen != Progress::kDone) return seen;
   }
   for (const int peer : schedule_->sends_to) {
-    if (turn.transport.sends_done(peer) < peers_[static_cast<size_t>(peer)].last_ticket) return blocked_on(peer);
+    if (turn.transport.sends_released(peer) < peers_[static_cast<size_t>(peer)].last_ticket) return blocked_on(peer);
   }
   return Progress::kDone;
 }

@@ -123,9 +123,10 @@ void FusedCollective::post(Board& board) {
 Progress FusedCollective::enter(const Turn& turn, const Board& board) {
   for (; peer_ < ranks_; ++peer_) {
     if (peer_ == rank_) continue;
-    if (!look(turn, board, [&] { return board.entered(peer_, sequence()); })) return blocked_on(peer_);
-    if (Status fits = compare_entries(board, call_.descriptor, rank_, peer_, group()->identity().job_ranks); !fits.ok())
-      return fail(std::move(fits));
+    (void)look(turn, board, [&] { return board.entered(peer_, sequence()); });
+    Status met = meet_at(board, call_.descriptor, rank_, peer_, group()->identity().job_ranks);
+    if (met.is_pending()) return blocked_on(peer_);
+    if (!met.ok()) return fail(std::move(met));
   }
   waits_for_ = -1;
   peer_ = 0;

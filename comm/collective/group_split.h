@@ -31,7 +31,8 @@ class GroupSplit {
 
   Group parent_;
   const SplitOptions options_;
-  std::vector<int64_t> all_;  // color and key of each rank
+  std::vector<int64_t> mine_;  // color and key; on the heap, as all_ is, so that a move leaves them where they are
+  std::vector<int64_t> all_;   // of each rank
   Work gathering_;
   bool done_ = false;
   Status status_;

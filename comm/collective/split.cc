@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 #include <tuple>
 #include <utility>
 
@@ -12,9 +11,9 @@ namespace rondo::comm {
 GroupSplit::GroupSplit(Group& parent, SplitOptions options) : parent_(parent), options_(std::move(options)) {
   status_ = check();
   if (!status_.ok()) return;
-  std::array<int64_t, 2> mine{options_.color, options_.key};  // copied before all_gather returns
+  mine_ = {options_.color, options_.key};
   all_.resize(2 * static_cast<size_t>(parent_.world_size()));
-  gathering_ = all_gather(parent_, view(mine), view(all_), {.tag = "split into " + options_.options.name});
+  gathering_ = all_gather(parent_, view(mine_), view(all_), {.tag = "split into " + options_.options.name});
 }
 
 Where GroupSplit::where() const { return {.rank = parent_.state()->job_rank(parent_.rank()), .operation = "split"}; }

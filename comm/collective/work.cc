@@ -14,6 +14,7 @@ namespace {
 // A waiter first keeps looking and gives its core away between looks, then sleeps in slices: a sleeping process takes
 // tens of microseconds to wake, a busy one must not starve a peer that shares its core.
 constexpr auto kYieldFor = std::chrono::microseconds(100);
+constexpr int kLooksPerRound = 8;  // at the awaited group for one at all the others
 constexpr auto kSlice = std::chrono::milliseconds(10);
 
 }  // namespace
@@ -56,12 +57,12 @@ Status Work::wait(Deadline deadline) {
   Env& env = endpoint.env();
   TimePoint now = env.now();
   TimePoint quiet_since = now;
-  for (;;) {
+  for (int look = 1;; ++look) {
     // This group first: most waits end here. Then the others, so that two groups waited for in different order on two
     // ranks cannot block each other.
     bool moved = group.progress(now, Patience::kSpin);
     if (state_->done()) return state_->outcome();
-    if (!moved) {
+    if (!moved && (look % kLooksPerRound == 0 || now - quiet_since >= kYieldFor)) {
       moved = endpoint.progress();
       if (state_->done()) return state_->outcome();
     }

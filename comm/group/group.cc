@@ -5,6 +5,7 @@
 
 #include "comm/group/formation.h"
 #include "comm/group/group_state.h"
+#include "rondo/comm/algorithms.h"
 
 namespace rondo::comm {
 
@@ -33,11 +34,22 @@ int Group::world_size() const { return state_->at().world_size; }
 const std::string& Group::name() const { return state_->identity().options.name; }
 
 std::string Group::description() const {
-  const auto& options = state_->identity().options;
-  const bool push = options.algorithm == "push";
-  return (push ? std::string("push") : std::string("ring")) + " over " +
-         std::string(comm::name(state_->endpoint().options().transport)) +
-         (push ? ", canonical order" : ", order by chunk");
+  const CallShape large{.goal = Goal::kAllReduce, .world_size = world_size(), .byte_count = size_t{1} << 20};
+  const Tuner& tuner = state_->tuner();
+  const bool fused = state_->abilities().board && tuner.ruled(large).empty();
+  const std::string_view algorithm = fused ? "push" : tuner.choose(large);
+  const auto order = order_of({.goal = Goal::kAllReduce, .algorithm = algorithm, .shape = {.at = state_->at()}});
+  return std::string(algorithm) + " over " + std::string(comm::name(state_->endpoint().options().transport)) +
+         (order.ok() ? ", order " + std::string(comm::name(*order)) : "");
+}
+
+std::string Group::choices() const {
+  const std::string shared = state_->abilities().board
+                                 ? "where no rule below says otherwise: push (these ranks share memory: up to 2 KiB "
+                                   "everybody reads all, above "
+                                   "that the owner of a slice reads it from all, reduces it and stores it to all)\n"
+                                 : "";
+  return shared + state_->tuner().explain(world_size());
 }
 
 Result<Region> Group::allocate(size_t byte_count, const std::string& purpose) {

@@ -23,70 +23,76 @@ struct Two {
   V v0, v1;
 };
 
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
-#define RONDO_NATIVE_FLOAT16 1
-#else
-#define RONDO_NATIVE_FLOAT16 0
-#endif
+// What F16C does, with integers, for CPUs without it. (Highway's own emulation knows neither infinities nor NaN, and
+// cuts instead of rounding.) Not inlined: in every loop it would be most of the code.
+template <class D>
+HWY_NOINLINE hn::Vec<D> emulated_widen(D d, hn::Vec<hn::Rebind<uint16_t, D>> half) {
+  const hn::RebindToUnsigned<D> du;
+  const hn::RebindToSigned<D> di;
+  const auto bits = hn::PromoteTo(du, half);
+  const auto magnitude = hn::And(bits, hn::Set(du, 0x7fffu));
+  const auto sign = hn::ShiftLeft<16>(hn::Xor(bits, magnitude));
+  const auto shifted = hn::ShiftLeft<13>(magnitude);
+  const auto normal = hn::Add(shifted, hn::Set(du, (127u - 15u) << 23));
+  // Below 2^-14 the bits count units of 2^-24.
+  const auto units = hn::Mul(hn::ConvertTo(d, hn::BitCast(di, magnitude)), hn::Set(d, 0x1p-24f));
+  const auto tiny = hn::Lt(hn::BitCast(di, magnitude), hn::Set(di, 0x400));
+  const auto finite = hn::IfThenElse(hn::RebindMask(du, tiny), hn::BitCast(du, units), normal);
+  const auto infinite = hn::Gt(hn::BitCast(di, magnitude), hn::Set(di, 0x7bff));
+  const auto nan = hn::Gt(hn::BitCast(di, magnitude), hn::Set(di, 0x7c00));
+  const auto quiet = hn::IfThenElseZero(hn::RebindMask(du, nan), hn::Set(du, 0x00400000u));
+  const auto beyond = hn::Or(hn::Or(shifted, hn::Set(du, 0x7f800000u)), quiet);
+  return hn::BitCast(d, hn::Or(hn::IfThenElse(hn::RebindMask(du, infinite), beyond, finite), sign));
+}
 
-/// IEEE half precision. F16C does exactly what is wanted (nearest even, denormals whatever the mode says, NaN quiet);
-/// Highway's own emulation elsewhere knows neither infinities nor NaN, and cuts instead of rounding.
+template <class D>
+HWY_NOINLINE hn::Vec<hn::Rebind<uint16_t, D>> emulated_narrow(D d, hn::Vec<D> v) {
+  const hn::Rebind<uint16_t, D> d16;
+  const hn::RebindToUnsigned<D> du;
+  const hn::RebindToSigned<D> di;
+  const auto bits = hn::BitCast(du, v);
+  const auto magnitude = hn::And(bits, hn::Set(du, 0x7fffffffu));
+  const auto sign = hn::ShiftRight<16>(hn::Xor(bits, magnitude));
+  const auto ordered = hn::BitCast(di, magnitude);
+  const auto odd = hn::And(hn::ShiftRight<13>(magnitude), hn::Set(du, 1u));
+  const auto up = hn::Add(hn::Add(magnitude, hn::Set(du, 0xfffu)), odd);
+  const auto normal = hn::ShiftRight<13>(hn::Sub(up, hn::Set(du, (127u - 15u) << 23)));
+  // Beside 0.5 a unit in the last place is 2^-24: the addition rounds to it, to nearest, ties to even.
+  const auto beside = hn::Add(hn::BitCast(d, magnitude), hn::Set(d, 0.5f));
+  const auto denormal = hn::Sub(hn::BitCast(du, beside), hn::Set(du, 0x3f000000u));
+  const auto tiny = hn::Lt(ordered, hn::Set(di, 0x38800000));
+  const auto finite = hn::IfThenElse(hn::RebindMask(du, tiny), denormal, normal);
+  const auto large = hn::Gt(ordered, hn::Set(di, 0x477fefff));
+  const auto nan = hn::Gt(ordered, hn::Set(di, 0x7f800000));
+  const auto payload = hn::And(hn::ShiftRight<13>(magnitude), hn::Set(du, 0x3ffu));
+  const auto not_finite =
+      hn::Or(hn::Set(du, 0x7c00u), hn::IfThenElseZero(hn::RebindMask(du, nan), hn::Or(payload, hn::Set(du, 0x200u))));
+  return hn::TruncateTo(d16, hn::Or(hn::IfThenElse(hn::RebindMask(du, large), not_finite, finite), sign));
+}
+
+/// IEEE half precision. F16C does exactly what is wanted: nearest even, denormals whatever the mode says, NaN quiet.
 struct Float16 {
   template <class D>
   using Bits = hn::Vec<hn::Rebind<uint16_t, D>>;
 
   template <class D>
   static HWY_INLINE hn::Vec<D> widen(D d, Bits<D> half) {
-#if RONDO_NATIVE_FLOAT16
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
     const hn::Rebind<hwy::float16_t, D> d16;
     return hn::PromoteTo(d, hn::BitCast(d16, half));
 #else
-    const hn::RebindToUnsigned<D> du;
-    const hn::RebindToSigned<D> di;
-    const auto bits = hn::PromoteTo(du, half);
-    const auto magnitude = hn::And(bits, hn::Set(du, 0x7fffu));
-    const auto sign = hn::ShiftLeft<16>(hn::Xor(bits, magnitude));
-    const auto shifted = hn::ShiftLeft<13>(magnitude);
-    const auto normal = hn::Add(shifted, hn::Set(du, (127u - 15u) << 23));
-    // Below 2^-14 the bits count units of 2^-24.
-    const auto units = hn::Mul(hn::ConvertTo(d, hn::BitCast(di, magnitude)), hn::Set(d, 0x1p-24f));
-    const auto tiny = hn::Lt(hn::BitCast(di, magnitude), hn::Set(di, 0x400));
-    const auto finite = hn::IfThenElse(hn::RebindMask(du, tiny), hn::BitCast(du, units), normal);
-    const auto infinite = hn::Gt(hn::BitCast(di, magnitude), hn::Set(di, 0x7bff));
-    const auto nan = hn::Gt(hn::BitCast(di, magnitude), hn::Set(di, 0x7c00));
-    const auto quiet = hn::IfThenElseZero(hn::RebindMask(du, nan), hn::Set(du, 0x00400000u));
-    const auto beyond = hn::Or(hn::Or(shifted, hn::Set(du, 0x7f800000u)), quiet);
-    return hn::BitCast(d, hn::Or(hn::IfThenElse(hn::RebindMask(du, infinite), beyond, finite), sign));
+    return emulated_widen(d, half);
 #endif
   }
 
   template <bool kMayBeNaN, class D>
   static HWY_INLINE Bits<D> narrow(D d, hn::Vec<D> v) {
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
     const hn::Rebind<uint16_t, D> d16;
-#if RONDO_NATIVE_FLOAT16
     const hn::Rebind<hwy::float16_t, D> df16;
     return hn::BitCast(d16, hn::DemoteTo(df16, v));
 #else
-    const hn::RebindToUnsigned<D> du;
-    const hn::RebindToSigned<D> di;
-    const auto bits = hn::BitCast(du, v);
-    const auto magnitude = hn::And(bits, hn::Set(du, 0x7fffffffu));
-    const auto sign = hn::ShiftRight<16>(hn::Xor(bits, magnitude));
-    const auto ordered = hn::BitCast(di, magnitude);
-    const auto odd = hn::And(hn::ShiftRight<13>(magnitude), hn::Set(du, 1u));
-    const auto up = hn::Add(hn::Add(magnitude, hn::Set(du, 0xfffu)), odd);
-    const auto normal = hn::ShiftRight<13>(hn::Sub(up, hn::Set(du, (127u - 15u) << 23)));
-    // Beside 0.5 a unit in the last place is 2^-24: the addition rounds to it, to nearest, ties to even.
-    const auto beside = hn::Add(hn::BitCast(d, magnitude), hn::Set(d, 0.5f));
-    const auto denormal = hn::Sub(hn::BitCast(du, beside), hn::Set(du, 0x3f000000u));
-    const auto tiny = hn::Lt(ordered, hn::Set(di, 0x38800000));
-    const auto finite = hn::IfThenElse(hn::RebindMask(du, tiny), denormal, normal);
-    const auto large = hn::Gt(ordered, hn::Set(di, 0x477fefff));
-    const auto nan = hn::Gt(ordered, hn::Set(di, 0x7f800000));
-    const auto payload = hn::And(hn::ShiftRight<13>(magnitude), hn::Set(du, 0x3ffu));
-    const auto not_finite =
-        hn::Or(hn::Set(du, 0x7c00u), hn::IfThenElseZero(hn::RebindMask(du, nan), hn::Or(payload, hn::Set(du, 0x200u))));
-    return hn::TruncateTo(d16, hn::Or(hn::IfThenElse(hn::RebindMask(du, large), not_finite, finite), sign));
+    return emulated_narrow(d, v);
 #endif
   }
 
@@ -107,8 +113,6 @@ struct Float16 {
   }
 #endif
 };
-
-#undef RONDO_NATIVE_FLOAT16
 
 /// The upper half of fp32. Rounded with integers: AVX512_BF16's own instruction flushes denormals, and Highway cuts.
 struct BFloat16 {

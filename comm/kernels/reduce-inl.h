@@ -195,17 +195,17 @@ HWY_INLINE typename Stretch::Value tree(const Stretch& stretch, std::span<const 
   const size_t room = Stretch::kVectors * hn::Lanes(D());
   HWY_ALIGN T stack[kDeepestStack * Stretch::kVectors * hn::MaxLanes(D())];
   T* top = stack;
-  auto value = subtree<Op>(stretch, steps[0], offset);
-  for (const Step& step : steps.subspan(1)) {
-    stretch.store_waiting(value, top);
-    top += room;
-    value = subtree<Op>(stretch, step, offset);
+  for (size_t next = 0;;) {
+    const Step& step = steps[next];
+    auto value = subtree<Op>(stretch, step, offset);
     for (uint32_t join = 0; join < step.joins; ++join) {
       top -= room;
       value = combine<Op>(stretch.load_waiting(top), value);
     }
+    if (++next == steps.size()) return value;
+    stretch.store_waiting(value, top);
+    top += room;
   }
-  return value;
 }
 
 // Elements before the first line of 64 bytes that begins in the first output.
@@ -215,9 +215,9 @@ HWY_INLINE size_t elements_before_line(const Program& program) {
   return std::min(program.element_count, (64 - address % 64) % 64 / E::kBytes);
 }
 
-// [begin, end) a vector at a time, with plain stores.
+// [begin, end) a vector at a time, with plain stores. Called for the ends only, so that one copy of it is enough.
 template <class E, class Op, class D>
-HWY_INLINE void walk_singly(D d, const Program& program, const Finish<Op, D>& finish, size_t begin, size_t end) {
+HWY_NOINLINE void walk_singly(D d, const Program& program, const Finish<Op, D>& finish, size_t begin, size_t end) {
   for (size_t at = begin; at < end; at += hn::Lanes(d)) {
     const size_t count = std::min(hn::Lanes(d), end - at);
     const SomeLanes<E, D> stretch{d, count};

@@ -10,8 +10,8 @@
 namespace rondo::comm {
 namespace {
 
-// From here on a rank has too many peers for a link to each of them.
-constexpr int kFullMeshRanks = 0;
+// Up to here a link between every two ranks pays.
+constexpr int kFullMeshRanks = 16;
 // Up to here one round of whole buffers beats two rounds of slices: what a message costs by itself outweighs its bytes.
 constexpr size_t kOneShotBytes = 16 * 1024;
 
@@ -44,7 +44,7 @@ Choice by_default(const CallShape& call) {
     case Goal::kAllReduce:
       if (!mesh) return {"ring", "more than 16 ranks: two links a rank instead of a full mesh"};
       if (call.byte_count * static_cast<size_t>(call.world_size - 1) <= kOneShotBytes) {
-        return {"one_shot", "small: one round of whole buffers, canonical order"};
+        return {"one-shot", "small: one round of whole buffers, canonical order"};
       }
       return {"direct", "two rounds of slices, each summed at one owner in canonical order"};
     case Goal::kReduceScatter:

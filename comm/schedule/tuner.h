@@ -26,7 +26,7 @@ struct CallShape {
 
 class Tuner {
  public:
-  /// Rules as users write them: "ring", "ring:1M-", "one_shot:-4K,ring:64K-1M". A range counts bytes of the buffer,
+  /// Rules as users write them: "ring", "ring:1M-", "one-shot:-4K,ring:64K-1M". A range counts bytes of the buffer,
   /// upper end excluded; K, M and G are powers of 1024. The first rule whose algorithm serves the goal and whose range
   /// holds the size wins. kInvalidArgument names the rule and what is wrong with it.
   static Result<Tuner> parse(const std::string& rules);

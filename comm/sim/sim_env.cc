@@ -24,6 +24,10 @@ struct Pipe {
   size_t byte_count = 0;
   bool writer_closed = false;
   bool reader_closed = false;
+  // When the other end learns of a close: after all that was written before it.
+  TimePoint end_arrives{};
+  TimePoint refusal_arrives{};
+  bool ends_in_reset = false;  // as the kernel ends a stream whose closer left bytes unread
   bool reset = false;
 };
 
@@ -117,7 +121,10 @@ class SimStream final : public Stream {
     if (in_.reader_closed) return {IoResult::State::kFailed, 0, EBADF};
     if (in_.reset) return {IoResult::State::kFailed, 0, ECONNRESET};
     if (into.empty()) return {};
-    if (in_.pieces.empty()) return {in_.writer_closed ? IoResult::State::kClosed : IoResult::State::kWouldBlock};
+    if (in_.pieces.empty()) {
+      if (!in_.writer_closed || world_->now() < in_.end_arrives) return {IoResult::State::kWouldBlock};
+      return in_.ends_in_reset ? IoResult{IoResult::State::kFailed, 0, ECONNRESET} : IoResult{IoResult::State::kClosed};
+    }
     if (in_.pieces.front().arrives > world_->now() || world_->blocks_now()) return {IoResult::State::kWouldBlock};
     const StreamFaults::Verdict verdict = reading_.look(bytes_read_, std::min(into.size(), in_.byte_count));
     if (verdict.call == StreamFaults::Verdict::Call::kBlocks) return {IoResult::State::kWouldBlock};
@@ -141,8 +148,11 @@ class SimStream final : public Stream {
   IoResult write(std::span<const std::byte> head, std::span<const std::byte> body) override {
     if (out_.writer_closed) return {IoResult::State::kFailed, 0, EBADF};
     if (out_.reset) return {IoResult::State::kFailed, 0, ECONNRESET};
-    if (out_.reader_closed) return {IoResult::State::kFailed, 0, EPIPE};
     const size_t all = head.size() + body.size();
+    if (out_.reader_closed) {  // nobody will read it, but that is not known yet
+      if (world_->now() < out_.refusal_arrives) return {IoResult::State::kDone, all};
+      return {IoResult::State::kFailed, 0, EPIPE};
+    }
     if (all == 0) return {};
     const size_t room = world_->options().stream_bytes - std::min(world_->options().stream_bytes, out_.byte_count);
     if (room == 0 || world_->blocks_now()) return {IoResult::State::kWouldBlock};
@@ -151,8 +161,7 @@ class SimStream final : public Stream {
     if (verdict.call != StreamFaults::Verdict::Call::kGoes) return broken(verdict.call);
     const size_t count = std::min(verdict.byte_most, world_->draw_bytes(std::min(all, room)));
     Pipe::Piece piece;
-    piece.arrives = world_->now() + world_->draw_latency() + verdict.delay;
-    if (!out_.pieces.empty()) piece.arrives = std::max(piece.arrives, out_.pieces.back().arrives);
+    piece.arrives = arrival(verdict.delay);
     const size_t of_head = std::min(count, head.size());
     piece.bytes.assign(head.begin(), head.begin() + static_cast<std::ptrdiff_t>(of_head));
     piece.bytes.insert(piece.bytes.end(), body.begin(), body.begin() + static_cast<std::ptrdiff_t>(count - of_head));
@@ -166,14 +175,22 @@ class SimStream final : public Stream {
   }
 
   void close() override {
+    if (out_.writer_closed) return;
     in_.reader_closed = true;
     out_.writer_closed = true;
+    out_.ends_in_reset = !in_.pieces.empty();
+    out_.end_arrives = in_.refusal_arrives = arrival(Duration(0));
   }
   int handle() const override { return -1; }
 
  private:
   std::shared_ptr<Injector> faults() const {
     return end_.rank >= 0 && end_.peer >= 0 ? world_->options().injector : nullptr;
+  }
+  /// When what is sent now is there: after all that was sent before.
+  TimePoint arrival(Duration delay) {
+    const TimePoint at = world_->now() + world_->draw_latency() + delay;
+    return out_.pieces.empty() ? at : std::max(at, out_.pieces.back().arrives);
   }
   IoResult broken(StreamFaults::Verdict::Call call) {
     if (call == StreamFaults::Verdict::Call::kKills) {

@@ -27,6 +27,7 @@ struct alignas(128) Board::Layout {
   uint64_t magic;
   uint64_t byte_count;
   CpuShare cpus;
+  std::atomic<uint64_t> left;  // 1: this rank posts nothing more
   std::array<Line, kLines> lines;
   std::array<TagText, kLines> tags;
   alignas(128) std::array<std::array<std::byte, kSlotBytes>, kSlots> slots;
@@ -100,6 +101,16 @@ void Board::post(uint64_t sequence, const BoardEntry& entry, std::string_view ta
 void Board::set_phase(uint64_t sequence, uint64_t phase) {
   own_line(sequence).phase.store(phase);
   ring_all();
+}
+
+void Board::leave() {
+  layouts_[static_cast<size_t>(options_.rank)]->left.store(1);
+  ring_all();
+}
+
+bool Board::left_before(int peer, uint64_t sequence) const {
+  // In this order: what a rank posted before it left is seen by whoever sees that it left.
+  return attached(peer) && layouts_[static_cast<size_t>(peer)]->left.load() != 0 && !entered(peer, sequence);
 }
 
 std::string Board::tag(int peer, uint64_t sequence) const {

@@ -76,11 +76,16 @@ class Board {
   /// Raises this rank's phase in `sequence`, from 0; everything stored before is visible to who sees it.
   void set_phase(uint64_t sequence, uint64_t phase);
 
+  /// The last thing this rank shows: it posts nothing more.
+  void leave();
+
   // --- peers. What is read of an entry is valid until this rank posts the next sequence.
 
   bool entered(int peer, uint64_t sequence) const {
     return attached(peer) && line(peer, sequence).stamp.load(std::memory_order_acquire) == sequence + 1;
   }
+  /// `peer` left without having entered `sequence`, and never will.
+  bool left_before(int peer, uint64_t sequence) const;
   const BoardEntry& entry(int peer, uint64_t sequence) const { return line(peer, sequence).entry; }
   std::string tag(int peer, uint64_t sequence) const;
   const std::byte* inline_payload(int peer, uint64_t sequence) const { return line(peer, sequence).payload.data(); }

@@ -11,6 +11,9 @@ namespace {
 constexpr int kBadPayloadsAllowed = 3;
 constexpr size_t kHoldAboveBytes = 4096;  // smaller payloads are copied at once
 constexpr size_t kSpareBuffers = 16;
+constexpr size_t kBatchBytes = 32 * 1024;  // headers and small payloads of one write
+constexpr int kLateAckFrames = 4;
+constexpr int kLateAckLooks = 8;
 
 }  // namespace
 
@@ -22,12 +25,18 @@ FramedStream::FramedStream(std::unique_ptr<Stream> stream, FramedStreamOptions o
 // --- sending.
 
 Result<uint64_t> FramedStream::send(const FrameHeader& header, std::span<const std::byte> payload) {
-  return queue({header, payload, {}});
+  Outgoing frame{header, payload, {}};
+  if (!payload.empty() && payload.size() <= kCopiedBytes) {
+    frame.owned = take_buffer(payload.size());
+    std::copy(payload.begin(), payload.end(), frame.owned.begin());
+    frame.payload = frame.owned;  // the vector's memory stays where it is when the frame moves
+  }
+  return queue(std::move(frame));
 }
 
 Result<uint64_t> FramedStream::send_owned(const FrameHeader& header, std::vector<std::byte> payload) {
   Outgoing frame{header, {}, std::move(payload)};
-  frame.payload = frame.owned;  // the vector's memory stays where it is when the frame moves
+  frame.payload = frame.owned;
   return queue(std::move(frame));
 }
 
@@ -45,7 +54,6 @@ Result<uint64_t> FramedStream::queue(Outgoing frame) {
   frame.header.generation = options_.generation;
   frame.header.length = static_cast<uint32_t>(frame.payload.size());
   frame.header.number = static_cast<uint32_t>(acked_ + queue_.size() + 1);
-  frame.header.payload_crc = crc32c(frame.payload);
   queue_.push_back(std::move(frame));
   return acked_ + queue_.size();
 }
@@ -59,45 +67,71 @@ void FramedStream::send_goodbye() {
 }
 
 bool FramedStream::flushed() const {
-  if (writing_ != Writing::kNothing || ack_owed_ || nack_owed_) return false;
+  if (!batch_.empty() || ack_owed_ != Ack::kNone || nack_owed_) return false;
   if (queue_.empty()) return true;
   return queue_.size() == 1 && queue_.front().header.type == FrameType::kGoodbye && written_once_ == 1;
 }
 
-/// Encodes the header of what goes out next; false when there is nothing.
-bool FramedStream::pick_next_frame() {
+bool FramedStream::released() const {
+  if (!batch_.empty() || ack_owed_ != Ack::kNone || nack_owed_ || rewind_) return false;
+  return released_ == acked_ + queue_.size();
+}
+
+void FramedStream::append(FrameHeader header) {
+  header.ack = static_cast<uint32_t>(received_);
+  const auto bytes = encode(header);
+  batch_.insert(batch_.end(), bytes.begin(), bytes.end());
+}
+
+/// Decides what goes out next; false when there is nothing.
+bool FramedStream::fill_batch() {
   if (rewind_) {
     resends_ += next_;
     next_ = 0;
     rewind_ = false;
   }
-  FrameHeader header;
-  if (nack_owed_ || next_ == queue_.size()) {
-    if (!nack_owed_ && !ack_owed_) return false;
+  const bool control = nack_owed_ || (next_ == queue_.size() && ack_owed_ == Ack::kNow);
+  if (!control && next_ == queue_.size()) return false;
+  if (control) {
+    FrameHeader header;
     header.type = nack_owed_ ? FrameType::kNack : FrameType::kAck;
     header.group = options_.group;
     header.generation = options_.generation;
-    nack_owed_ = false;
-    writing_ = Writing::kControl;
-  } else {
-    header = queue_[next_].header;
-    writing_ = Writing::kQueued;
+    append(header);
   }
-  header.ack = static_cast<uint32_t>(received_);
-  ack_owed_ = false;
-  out_header_ = encode(header);
-  out_done_ = 0;
+  batch_begin_ = batch_.size();
+  batch_frames_ = 0;
+  batch_done_ = 0;
+  batch_body_ = {};
+  while (next_ + batch_frames_ < queue_.size()) {
+    Outgoing& frame = queue_[next_ + batch_frames_];
+    const bool large = frame.payload.size() > kCopiedBytes;
+    const size_t room = kFrameHeaderBytes + (large ? 0 : frame.payload.size());
+    if (!batch_.empty() && batch_.size() + room > kBatchBytes) break;
+    if (frame.crc == Outgoing::Crc::kMissing) {  // only now: the write that follows finds the bytes in the cache
+      frame.header.payload_crc = crc32c(frame.payload);
+      frame.crc = Outgoing::Crc::kKnown;
+    }
+    append(frame.header);
+    ++batch_frames_;
+    if (large) {
+      batch_body_ = frame.payload;
+      break;
+    }
+    batch_.insert(batch_.end(), frame.payload.begin(), frame.payload.end());
+  }
+  nack_owed_ = false;
+  ack_owed_ = Ack::kNone;
+  late_acks_ = 0;
   return true;
 }
 
 bool FramedStream::write_some(size_t& budget) {
   bool moved = false;
   while (budget > 0 && write_error_ == 0) {
-    if (writing_ == Writing::kNothing && !pick_next_frame()) break;
-    const std::span<const std::byte> payload =
-        writing_ == Writing::kQueued ? queue_[next_].payload : std::span<const std::byte>();
-    const auto head = std::span<const std::byte>(out_header_).subspan(std::min(out_done_, kFrameHeaderBytes));
-    auto body = payload.subspan(out_done_ > kFrameHeaderBytes ? out_done_ - kFrameHeaderBytes : 0);
+    if (batch_.empty() && !fill_batch()) break;
+    const auto head = std::span<const std::byte>(batch_).subspan(std::min(batch_done_, batch_.size()));
+    auto body = batch_body_.subspan(batch_done_ > batch_.size() ? batch_done_ - batch_.size() : 0);
     body = body.first(std::min(body.size(), budget));
     const IoResult result = stream_->write(head, body);
     if (result.state == IoResult::State::kWouldBlock) break;
@@ -106,29 +140,47 @@ bool FramedStream::write_some(size_t& budget) {
       break;
     }
     moved = true;
-    out_done_ += result.bytes;
+    batch_done_ += result.bytes;
     budget -= std::min(budget, result.bytes);
-    if (out_done_ == kFrameHeaderBytes + payload.size()) finish_written_frame();
+    count_written();
   }
   return moved;
 }
 
-void FramedStream::finish_written_frame() {
-  if (writing_ == Writing::kQueued) {
+void FramedStream::count_written() {
+  while (batch_frames_ > 0) {
+    const size_t end = batch_begin_ + kFrameHeaderBytes + queue_[next_].payload.size();
+    if (batch_done_ < end) return;
+    batch_begin_ = end;
+    --batch_frames_;
     ++next_;
     written_once_ = std::max(written_once_, next_);
   }
-  writing_ = Writing::kNothing;
+  release_copies();
+  if (batch_done_ == batch_.size() + batch_body_.size()) {
+    batch_.clear();
+    batch_body_ = {};
+  }
+}
+
+void FramedStream::release_copies() {
+  released_ = std::max(released_, acked_);
+  while (released_ < acked_ + written_once_ && queue_[released_ - acked_].is_own()) ++released_;
 }
 
 Status FramedStream::take_ack(const FrameHeader& header) {
   const uint32_t newly = header.ack - static_cast<uint32_t>(acked_);
   // A frame that is being written, for the first time or again, cannot have arrived.
-  const size_t whole = writing_ == Writing::kQueued ? std::min(written_once_, next_) : written_once_;
+  const size_t whole = batch_frames_ > 0 ? std::min(written_once_, next_) : written_once_;
   if (newly > whole) return {Code::kCorrupt, options_.peer_name + " acknowledged a frame that was not sent yet"};
-  queue_.erase(queue_.begin(), queue_.begin() + newly);
+  for (uint32_t i = 0; i < newly; ++i) {
+    auto& owned = queue_.front().owned;
+    if (!owned.empty() && owned.size() <= kCopiedBytes) recycle(std::move(owned));
+    queue_.pop_front();
+  }
   acked_ += newly;
   written_once_ -= newly;
+  release_copies();
   next_ -= std::min<size_t>(next_, newly);
   if (header.type == FrameType::kNack) rewind_ = true;
   return {};
@@ -188,6 +240,7 @@ void FramedStream::forget() {
 
 bool FramedStream::read_some(size_t& budget) {
   bool moved = false;
+  drained_ = false;
   while (status_.ok() && !finished_ && budget > 0) {
     if (!incoming_) {
       if (staging_end_ - staging_begin_ < kFrameHeaderBytes) {
@@ -215,8 +268,11 @@ bool FramedStream::fill_staging() {
             staging_.begin() + static_cast<std::ptrdiff_t>(staging_end_), staging_.begin());
   staging_end_ -= staging_begin_;
   staging_begin_ = 0;
-  const IoResult result = stream_->read(std::span(staging_).subspan(staging_end_));
+  if (drained_) return false;
+  const auto room = std::span(staging_).subspan(staging_end_);
+  const IoResult result = stream_->read(room);
   if (result.state == IoResult::State::kDone) {
+    drained_ = result.bytes < room.size();
     staging_end_ += result.bytes;
     return result.bytes > 0;
   }
@@ -297,10 +353,12 @@ bool FramedStream::read_payload(size_t& budget) {
     take_payload_bytes(bytes);
     return true;
   }
+  if (drained_) return false;
   const auto rest = rest_of_payload().first(std::min(left, budget));
   const IoResult result = stream_->read(rest);
   if (result.state == IoResult::State::kWouldBlock) return false;
   if (result.state == IoResult::State::kDone) {
+    drained_ = result.bytes < rest.size();
     budget -= std::min(budget, result.bytes);
     take_payload_bytes(rest.first(result.bytes));
     return true;
@@ -344,7 +402,9 @@ void FramedStream::accept_frame() {
   ++received_;
   bad_in_a_row_ = 0;
   missing_ = false;
-  ack_owed_ = true;
+  const bool awaited = incoming_->length > kCopiedBytes || incoming_->type == FrameType::kGoodbye;
+  ack_owed_ = awaited || ++late_acks_ >= kLateAckFrames || ack_owed_ == Ack::kNow ? Ack::kNow : Ack::kLate;
+  quiet_looks_ = 0;
   if (incoming_->type == FrameType::kGoodbye) {
     peer_left_ = true;
     if (into_ == Into::kEarly) recycle(std::move(early_));
@@ -367,7 +427,11 @@ Progress FramedStream::advance(size_t budget) {
   size_t to_read = budget;
   bool moved = write_some(to_write);
   moved |= read_some(to_read);
-  if (status_.ok() && !finished_ && (ack_owed_ || nack_owed_ || rewind_)) {  // the peer may be waiting for nothing else
+  if (!moved && ack_owed_ == Ack::kLate && ++quiet_looks_ >= kLateAckLooks) ack_owed_ = Ack::kNow;
+  // The peer may be waiting for nothing else. Whoever finds a frame in its place is about to come back, perhaps with
+  // one that carries the ack.
+  const bool ack_now = ack_owed_ == Ack::kNow && !in_place_;
+  if (status_.ok() && !finished_ && (ack_now || nack_owed_ || rewind_)) {
     to_write = std::max(to_write, kFrameHeaderBytes);
     moved |= write_some(to_write);
   }
@@ -406,7 +470,7 @@ void FramedStream::fail(Code code, const std::string& what) {
 
 WaitHandle FramedStream::wait_handle() const {
   if (!stream_ || finished_ || !status_.ok()) return {};
-  const bool wants_write = writing_ != Writing::kNothing || next_ < queue_.size() || rewind_ || ack_owed_ || nack_owed_;
+  const bool wants_write = !batch_.empty() || next_ < queue_.size() || rewind_ || ack_owed_ != Ack::kNone || nack_owed_;
   const bool waits_for_a_receive = incoming_ && into_ == Into::kNowhere && held_ && !has_room_for(incoming_->length);
   if (waits_for_a_receive && !wants_write) return {};  // readable all the time, and of no use
   return {stream_->handle(), wants_write};

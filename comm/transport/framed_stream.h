@@ -1,13 +1,19 @@
 /// A proven connection that carries frames: in order, whole, checked and acknowledged. Under data links and the store.
 ///
-/// Sending borrows the payload and writes it straight from there; receiving reads straight into the caller's memory
-/// when a receive was posted before the payload came, else through a bounded buffer of this stream. Nothing blocks:
-/// advance() moves a bounded number of bytes. One small allocation per early frame at most, none in steady state.
+/// Sending copies a small payload and borrows a large one, which is written straight from where it lies; small frames
+/// that wait go out together. Receiving reads straight into the caller's memory when a receive was posted before the
+/// payload came, else through a bounded buffer of this stream. Nothing blocks: advance() moves a bounded number of
+/// bytes. Buffers are used again.
 ///
 /// Note [Resend]: frames but acks and nacks are counted from 1 in each direction. Every header acknowledges all frames
 /// up to `ack`. A payload with a wrong CRC is dropped and answered by a nack; the receiver then drops everything but
 /// the frame that it misses, the sender starts again behind the ack. Three bad payloads in a row: kCorrupt. A wrong
 /// header CRC leaves no way to find the next frame: kCorrupt at once.
+///
+/// Note [Late acks]: the sender of a large frame waits for its ack, so that goes out at once, at the latest with the
+/// next advance(). Nobody waits for the ack of a small frame, whose payload is a copy: it rides on the next frame of
+/// the other direction. Where none goes there, it is sent alone after kLateAckFrames frames or kLateAckLooks idle
+/// looks; a sender that needs it for its next message gets it soon, whichever comes first.
 ///
 /// Threading: one thread at a time.
 #pragma once
@@ -39,6 +45,9 @@ struct FramedStreamOptions {
 
 class FramedStream {
  public:
+  /// Payloads up to here are copied when they are queued: cheaper than waiting for the peer.
+  static constexpr size_t kCopiedBytes = 16 * 1024;
+
   /// Without a connection yet: frames may be queued already.
   explicit FramedStream(FramedStreamOptions options);
   FramedStream(std::unique_ptr<Stream> stream, FramedStreamOptions options);
@@ -48,15 +57,20 @@ class FramedStream {
   // --- sending.
 
   /// Queues a frame; returns its number, from 1. Of `header`: type, sequence, segment, hop and weight count. `payload`
-  /// is borrowed until frames_acked() reaches the number.
+  /// is borrowed until frames_released() reaches the number.
   Result<uint64_t> send(const FrameHeader& header, std::span<const std::byte> payload);
   /// The same, but keeps the payload itself.
   Result<uint64_t> send_owned(const FrameHeader& header, std::vector<std::byte> payload);
   /// The last frame of this direction: this side leaves in order. Idempotent.
   void send_goodbye();
   uint64_t frames_acked() const { return acked_; }
+  /// Frames up to here need their sender no more: acknowledged, or a copy that the operating system has taken whole and
+  /// that this stream would send again by itself.
+  uint64_t frames_released() const { return released_; }
   /// Every frame was handed to the operating system, and all but a goodbye were acknowledged.
   bool flushed() const;
+  /// As flushed(), but copies may still be unacknowledged: their acks come late when the peer is busy elsewhere.
+  bool released() const;
   /// How many frames were sent again.
   uint64_t resends() const { return resends_; }
 
@@ -88,6 +102,8 @@ class FramedStream {
     FrameHeader header;
     std::span<const std::byte> payload;
     std::vector<std::byte> owned;
+    enum class Crc : uint8_t { kMissing, kKnown } crc = Crc::kMissing;  // of the payload, in the header
+    bool is_own() const { return payload.empty() || !owned.empty(); }
   };
   struct Arrived {
     FrameHeader header;
@@ -103,8 +119,10 @@ class FramedStream {
 
   Result<uint64_t> queue(Outgoing frame);
   bool write_some(size_t& budget);
-  bool pick_next_frame();
-  void finish_written_frame();
+  bool fill_batch();
+  void append(FrameHeader header);
+  void count_written();
+  void release_copies();
   bool read_some(size_t& budget);
   bool fill_staging();
   void take_header();
@@ -132,19 +150,27 @@ class FramedStream {
   size_t next_ = 0;          // in queue_: to be written next, or being written
   size_t written_once_ = 0;  // in queue_: how many were written whole at least once
   bool rewind_ = false;      // a nack came: start again at queue_[0]
+  uint64_t released_ = 0;
   bool goodbye_queued_ = false;
-  bool ack_owed_ = false;
   bool nack_owed_ = false;
-  enum class Writing : uint8_t { kNothing, kControl, kQueued } writing_ = Writing::kNothing;
-  std::array<std::byte, kFrameHeaderBytes> out_header_{};
-  size_t out_done_ = 0;  // bytes of header and payload
+  enum class Ack : uint8_t { kNone, kLate, kNow } ack_owed_ = Ack::kNone;  // see Note [Late acks]
+  int late_acks_ = 0;
+  int quiet_looks_ = 0;
+  // What is being written: headers and small payloads one after the other, then at most one large payload from where
+  // it lies. Empty: nothing.
+  std::vector<std::byte> batch_;
+  std::span<const std::byte> batch_body_;
+  size_t batch_frames_ = 0;  // in queue_ from next_: not written whole yet
+  size_t batch_begin_ = 0;   // where the frame next_ begins in the batch
+  size_t batch_done_ = 0;    // bytes written, of both
   int write_error_ = 0;
   uint64_t resends_ = 0;
 
   // Receiving.
-  std::array<std::byte, 4096> staging_{};
+  std::array<std::byte, kCopiedBytes + 4 * kFrameHeaderBytes> staging_{};
   size_t staging_begin_ = 0;
   size_t staging_end_ = 0;
+  bool drained_ = false;                 // a read of this advance() brought less than it had room for
   std::optional<FrameHeader> incoming_;  // header of the frame whose payload is being read
   Into into_ = Into::kNowhere;
   size_t in_done_ = 0;

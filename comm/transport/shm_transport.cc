@@ -27,6 +27,7 @@ class ShmTransport final : public Transport {
     return options_.messages->send(peer, header, payload);
   }
   uint64_t sends_done(int peer) const override { return options_.messages->sends_done(peer); }
+  uint64_t sends_released(int peer) const override { return options_.messages->sends_released(peer); }
   Result<std::optional<MessageHeader>> receive(int peer, std::span<std::byte> into) override {
     return options_.messages->receive(peer, into);
   }
@@ -73,7 +74,10 @@ class ShmTransport final : public Transport {
 
   std::vector<WaitHandle> wait_handles() const override { return options_.messages->wait_handles(); }
   void idle(Duration at_most) override { options_.messages->idle(at_most); }
-  Status goodbye(TimePoint now) override { return options_.messages->goodbye(now); }
+  Status goodbye(TimePoint now) override {
+    board_.leave();
+    return options_.messages->goodbye(now);
+  }
 
  private:
   int ranks() const { return static_cast<int>(options_.job_ranks.size()); }

@@ -14,7 +14,10 @@ using namespace std::chrono_literals;
 
 constexpr size_t kBytesPerLink = 256 * 1024;  // of one progress(), in each direction
 constexpr int kLinksPerProgress = 4;          // that move
-constexpr int kRefusalsAllowed = 2;           // a peer that dies in a handshake looks like one that refuses
+// A rank that leaves waits this long for acks of what peers may have taken and not acknowledged yet, because they are
+// busy elsewhere: without it a payload that was damaged on its last way could not be sent again.
+constexpr auto kLateAckGrace = 100ms;
+constexpr int kRefusalsAllowed = 2;  // a peer that dies in a handshake looks like one that refuses
 
 /// One pair's connection, from the wish for it to its end.
 struct Link {
@@ -55,9 +58,12 @@ class TcpTransport final : public Transport {
   }
 
   uint64_t sends_done(int peer) const override {
-    const bool known = peer >= 0 && static_cast<size_t>(peer) < by_rank_.size();
-    const Link* link = known ? by_rank_[static_cast<size_t>(peer)].get() : nullptr;
-    return link != nullptr ? link->frames->frames_acked() : 0;
+    const FramedStream* frames = frames_of(peer);
+    return frames != nullptr ? frames->frames_acked() : 0;
+  }
+  uint64_t sends_released(int peer) const override {
+    const FramedStream* frames = frames_of(peer);
+    return frames != nullptr ? frames->frames_released() : 0;
   }
 
   Result<std::optional<MessageHeader>> receive(int peer, std::span<std::byte> into) override {
@@ -125,14 +131,23 @@ class TcpTransport final : public Transport {
       link->frames->send_goodbye();
     }
     (void)move_links(now);  // a peer that is gone cannot be told
+    if (!leaving_since_) leaving_since_ = now;
+    const bool patient = now - *leaving_since_ < kLateAckGrace;
     for (const Link* link : links_) {
-      if (link->wanted && link->status().ok() && !link->frames->ended() && !link->frames->flushed())
-        return Status::pending();
+      if (!link->wanted || !link->status().ok() || link->frames->ended()) continue;
+      const bool may_go = link->frames->flushed() || (!patient && link->frames->released());
+      if (!may_go) return Status::pending();
     }
     return {};
   }
 
  private:
+  const FramedStream* frames_of(int peer) const {
+    const bool known = peer >= 0 && static_cast<size_t>(peer) < by_rank_.size();
+    const Link* link = known ? by_rank_[static_cast<size_t>(peer)].get() : nullptr;
+    return link != nullptr ? link->frames.get() : nullptr;
+  }
+
   bool dials(const Link& link) const { return options_.rank < link.peer; }
 
   Where where(const Link& link) const {
@@ -258,6 +273,7 @@ class TcpTransport final : public Transport {
   std::vector<std::unique_ptr<Link>> by_rank_;  // null until first used
   std::vector<Link*> links_;                    // those that are not null, in the order of their first use
   size_t first_ = 0;                            // whose turn it is
+  std::optional<TimePoint> leaving_since_;
 };
 
 }  // namespace

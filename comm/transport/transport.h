@@ -53,10 +53,13 @@ class Transport {
 
   // --- message: in order for each pair.
 
-  /// Queues a message. `payload` stays untouched until sends_done(peer) >= the ticket.
+  /// Queues a message. `payload` stays untouched until sends_released(peer) >= the ticket.
   virtual Result<SendTicket> send(int peer, const MessageHeader& header, std::span<const std::byte> payload) = 0;
   /// How many messages to `peer` have arrived there, whole and checked.
   virtual uint64_t sends_done(int peer) const = 0;
+  /// How many messages to `peer` need this rank no more, although some may still be on their way: at least
+  /// sends_done(peer). Of these the transport has a copy, and would send it again by itself.
+  virtual uint64_t sends_released(int peer) const { return sends_done(peer); }
   /// The next message of `peer`, whole and checked, its payload in `into`. Empty: not all there yet; call again with
   /// the same `into`, which belongs to the transport until then (it may be partly written), until goodbye() or until
   /// the transport is gone. A payload of another length is kMismatch.

@@ -14,6 +14,8 @@ int train_command(const std::vector<std::string>& arguments);
 int schedule_command(const std::vector<std::string>& arguments);
 /// `rondo explain`: reads the flight records of a run.
 int explain_command(const std::vector<std::string>& arguments);
+/// `rondo bench`: measures collectives, alone or beside rivals.
+int bench_command(const std::vector<std::string>& arguments);
 /// `rondo version`.
 int version_command(const std::vector<std::string>& arguments);
 

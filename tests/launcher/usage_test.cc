@@ -38,6 +38,9 @@ TEST(Usage, OfAnUnknownVerbOrFlagNamesTheNearest) {
       {{"run", "--nproc_per_nodes=2", "true"}, "unknown flag '--nproc_per_nodes' (did you mean '--nproc-per-node'?)"},
       {{"run", "--rundir", "x", "true"}, "unknown flag '--rundir' (did you mean '--run-dir'?)"},
       {{"train", "fmnist-cnn", "--evalonly"}, "unknown flag '--evalonly' (did you mean '--eval-only'?)"},
+      {{"bnech", "all_reduce"}, "unknown verb 'bnech' (did you mean 'bench'?)"},
+      {{"bench", "all_reduce", "--agianst", "gloo"}, "unknown flag '--agianst' (did you mean '--against'?)"},
+      {{"bench", "all_reduc"}, "unknown operation 'all_reduc' (did you mean 'all_reduce'?); `rondo bench` lists them"},
       {{"version", "--jsno"}, "unknown flag '--jsno' (did you mean '--json'?)"},
   });
 }
@@ -72,10 +75,29 @@ TEST(Usage, OfTrainSaysHowSettingsAreWritten) {
   });
 }
 
+TEST(Usage, OfBenchNamesTheFlagAndWhatItTakes) {
+  expect_refused({
+      {{"bench", "all_reduce", "--quick", "--sizes", "1KB"}, "rondo bench: size '1KB': expected a number and a unit"},
+      {{"bench", "all_reduce", "--quick", "--dtype", "f32"}, "rondo bench: --dtype f32: there are float32, float64"},
+      {{"bench", "all_reduce", "--quick", "--transport", "pigeon"},
+       "rondo bench: --transport pigeon: between processes"},
+      {{"bench", "all_reduce", "--quick", "--iterations", "many"}, "--iterations"},
+      {{"bench", "all_reduce", "--quick", "-n", "0"}, "--nproc-per-node 0"},
+      {{"bench", "barrier", "--quick", "--sizes", "1KiB"}, "a barrier has no size"},
+      {{"bench", "mismatch", "--quick", "-n", "1"}, "a mismatch needs two ranks at least"},
+      {{"bench", "mismatch", "--quick", "--against", "gloo"}, "only collectives have rivals, and mismatch is none"},
+      {{"bench", "all_reduce", "--against", "gloo,opnmpi"}, "unknown rival 'opnmpi' (did you mean 'openmpi'?)"},
+      {{"bench", "all_reduce", "all_gather"}, "unexpected argument 'all_gather'"},
+  });
+}
+
 TEST(Usage, HelpHasExamplesAndTheExitCodes) {
   const TemporaryFolder folder;
-  for (const std::vector<std::string>& arguments :
-       {std::vector<std::string>{"--help"}, {"run", "--help"}, {"train", "--help"}, {"run", "-h"}}) {
+  for (const std::vector<std::string>& arguments : {std::vector<std::string>{"--help"},
+                                                    {"run", "--help"},
+                                                    {"train", "--help"},
+                                                    {"bench", "--help"},
+                                                    {"run", "-h"}}) {
     const Outcome run = run_rondo(arguments, {.folder = folder.path()});
     EXPECT_EQ(run.exit_code, 0);
     EXPECT_EQ(run.errors, "");

@@ -120,6 +120,10 @@ void FakeWorld::kill(int rank) {
   }
 }
 
+void FakeWorld::freeze(int rank) {
+  if (scheduler_ != nullptr) scheduler_->remove(rank);
+}
+
 void FakeWorld::vanish(int rank) {
   if (dead(rank)) return;
   dead_[static_cast<size_t>(rank)] = true;

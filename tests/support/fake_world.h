@@ -64,6 +64,8 @@ class FakeWorld {
 
   /// As a SIGKILL: nothing of the rank moves any more, its streams are reset, and a moment later the job page says so.
   void kill(int rank);
+  /// As a SIGSTOP that nobody lifts: the rank of the run() under way moves no more, and nobody is told.
+  void freeze(int rank);
   bool dead(int rank) const { return dead_[static_cast<size_t>(rank)]; }
 
  private:

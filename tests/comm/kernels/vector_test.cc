@@ -1,5 +1,6 @@
 // The vector loops against the plain reference, bit for bit, on every instruction set that this CPU has.
 #include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
 
 #include <algorithm>
 #include <array>
@@ -158,24 +159,39 @@ TEST(Vectors, DivideByEveryKindOfDivisorAsTheReferenceDoes) {
   }
 }
 
-TEST(Vectors, ReadManyOperandsOfWhichOnlySomeAreThere) {
-  constexpr size_t kOperands = 70;
-  constexpr int64_t kCount = 301;
+// Any type, reduction, pattern of absent operands (more than fit without allocation, too), count and store kind.
+RC_GTEST_PROP(Vectors, GiveTheBitsOfTheReferenceForAnyRequest, ()) {
+  const DType type = *rc::gen::elementOf(std::vector<DType>(std::begin(kAllTypes), std::end(kAllTypes)));
+  const auto built = [&](ReduceOp op) { return supports(type, op); };
+  const ReduceOp op =
+      *rc::gen::suchThat(rc::gen::elementOf(std::vector<ReduceOp>(std::begin(kAllOps), std::end(kAllOps))), built);
+  const auto present =
+      *rc::gen::container<std::vector<bool>>(*rc::gen::inRange<size_t>(1, 90), rc::gen::arbitrary<bool>());
+  const auto count = *rc::gen::inRange<int64_t>(0, 300);
+  const auto stores = *rc::gen::element(StoreKind::kPlain, StoreKind::kNonTemporal);
   std::vector<Elements> operands;
-  for (size_t i = 0; i < kOperands; ++i) operands.push_back(make_elements(DType::kBFloat16, kCount, i));
-  auto from = pointers(operands);
-  for (size_t i = 0; i < kOperands; i += 3) from[i] = nullptr;
-  ReduceMany request{.dtype = DType::kBFloat16, .op = ReduceOp::kSum, .operands = from, .element_count = kCount};
-  Elements expected(DType::kBFloat16, kCount, 0);
+  std::vector<const std::byte*> from;
+  for (size_t i = 0; i < present.size(); ++i) {
+    operands.push_back(make_elements(type, count, i));
+    from.push_back(present[i] ? operands.back().data() : nullptr);
+  }
+  Elements expected(type, count, 0);
   const std::array reference_outputs{expected.data()};
-  request.outputs = reference_outputs;
-  ASSERT_TRUE(reference::reduce_many(request).ok());
+  ReduceMany request{.dtype = type,
+                     .op = op,
+                     .operands = from,
+                     .divisor = 5,
+                     .outputs = reference_outputs,
+                     .element_count = count,
+                     .stores = stores};
+  RC_ASSERT(reference::reduce_many(request).ok());
   for_each_target([&](const std::string& target) {
-    Elements got(DType::kBFloat16, kCount, 3);
+    Elements got(type, count, present.size() % 5);
     const std::array outputs{got.data()};
     request.outputs = outputs;
-    ASSERT_TRUE(reduce_many(request).ok());
-    EXPECT_TRUE(got.same_bits(expected)) << target;
+    RC_ASSERT(reduce_many(request).ok());
+    if (!got.same_bits(expected)) RC_FAIL(target + " differs from the reference");
+    RC_ASSERT(got.guards_are_whole());
   });
 }
 

@@ -31,14 +31,32 @@ TEST(ChainBroadcast, GivesEveryRankTheDataOfAnyRoot) {
   test::expect_closed_form({.goal = Goal::kBroadcast, .algorithm = "chain"}, {1, 2, 3});
 }
 
-TEST(ChainBroadcast, OnlyTheEndsHaveOneNeighbour) {
-  const auto at = [](int rank) { return chain_broadcast({.at = {.rank = rank, .world_size = 3}, .root = 1}); };
-  EXPECT_EQ(at(1).sends_to, std::vector<int>{2});
-  EXPECT_TRUE(at(1).receives_from.empty());
-  EXPECT_EQ(at(2).sends_to, std::vector<int>{0});
-  EXPECT_EQ(at(2).receives_from, std::vector<int>{1});
-  EXPECT_TRUE(at(0).sends_to.empty());
-  EXPECT_EQ(at(0).receives_from, std::vector<int>{2});
+TEST(ChainBroadcast, OnlyTheEndsHaveOneNeighbourToExchangeDataWith) {
+  const auto peers_of = [](int rank, ActionKind kind) {
+    std::vector<int> peers;
+    const auto schedule =
+        chain_broadcast({.at = {.rank = rank, .world_size = 3}, .element_count = 1, .segment_elements = 1, .root = 1});
+    for (const Action& action : schedule.actions) {
+      if (action.kind == kind) peers.push_back(action.peer);
+    }
+    return peers;
+  };
+  EXPECT_EQ(peers_of(1, ActionKind::kSend), std::vector<int>{2});
+  EXPECT_TRUE(peers_of(1, ActionKind::kReceive).empty());
+  EXPECT_EQ(peers_of(2, ActionKind::kSend), std::vector<int>{0});
+  EXPECT_EQ(peers_of(2, ActionKind::kReceive), std::vector<int>{1});
+  EXPECT_TRUE(peers_of(0, ActionKind::kSend).empty());
+  EXPECT_EQ(peers_of(0, ActionKind::kReceive), std::vector<int>{2});
+}
+
+TEST(ChainBroadcast, DescriptorsGoToBothRingNeighboursWhoeverTheRootIs) {
+  for (int root = 0; root < 4; ++root) {
+    const auto schedule = chain_broadcast({.at = {.rank = 0, .world_size = 4}, .root = root});
+    EXPECT_EQ(schedule.sends_to, (std::vector<int>{1, 3}));
+    EXPECT_EQ(schedule.receives_from, (std::vector<int>{1, 3}));
+  }
+  EXPECT_EQ(chain_broadcast({.at = {.rank = 1, .world_size = 2}, .root = 0}).sends_to, std::vector<int>{0});
+  EXPECT_TRUE(chain_broadcast({.at = {.rank = 0, .world_size = 1}, .root = 0}).sends_to.empty());
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <deque>
 #include <functional>
 #include <memory>
 
@@ -33,6 +35,34 @@ class ChangingStream final : public Stream {
   std::unique_ptr<Stream> inner_;
   Change change_;
   size_t at_ = 0;
+};
+
+/// One end of a pair in memory that takes and gives everything at once and counts its writes.
+class EagerStream final : public Stream {
+ public:
+  using Bytes = std::deque<std::byte>;
+  EagerStream(Bytes& in, Bytes& out, int& writes) : in_(in), out_(out), writes_(writes) {}
+  IoResult read(std::span<std::byte> into) override {
+    if (in_.empty()) return {IoResult::State::kWouldBlock};
+    const size_t count = std::min(into.size(), in_.size());
+    const auto end = in_.begin() + static_cast<std::ptrdiff_t>(count);
+    std::copy(in_.begin(), end, into.begin());
+    in_.erase(in_.begin(), end);
+    return {IoResult::State::kDone, count};
+  }
+  IoResult write(std::span<const std::byte> head, std::span<const std::byte> body) override {
+    ++writes_;
+    out_.insert(out_.end(), head.begin(), head.end());
+    out_.insert(out_.end(), body.begin(), body.end());
+    return {IoResult::State::kDone, head.size() + body.size()};
+  }
+  void close() override {}
+  int handle() const override { return -1; }
+
+ private:
+  Bytes& in_;
+  Bytes& out_;
+  int& writes_;
 };
 
 /// Rank 0 (left) and rank 1 (right).
@@ -351,6 +381,141 @@ TEST(FramedStream, NoChangedByteEverReachesTheReceiver) {
   EXPECT_EQ(repaired + refused, 400);
   EXPECT_GT(repaired, 300);
   EXPECT_GT(refused, 5);
+}
+
+/// Over streams that never make it wait, so that each call and each write counts.
+struct EagerPair {
+  EagerStream::Bytes to_left, to_right;
+  int left_writes = 0, right_writes = 0;
+  std::unique_ptr<FramedStream> left = std::make_unique<FramedStream>(
+      std::make_unique<EagerStream>(to_left, to_right, left_writes), Pair::options_for(0, 1));
+  std::unique_ptr<FramedStream> right = std::make_unique<FramedStream>(
+      std::make_unique<EagerStream>(to_right, to_left, right_writes), Pair::options_for(1, 0));
+};
+
+TEST(FramedStream, ASmallPayloadBelongsToItsSenderAgainOnceItIsWritten) {
+  for (const size_t size : {size_t{0}, size_t{1}, size_t{128}, FramedStream::kCopiedBytes}) {
+    SCOPED_TRACE(size);
+    EagerPair pair;
+    const auto sent = pattern(0, size);
+    auto buffer = sent;
+    ASSERT_EQ(*pair.left->send(payload_header(1), buffer), 1u);
+    EXPECT_EQ(pair.left->frames_released(), 0u);
+    (void)pair.left->advance(kBudget);
+    EXPECT_EQ(pair.left->frames_released(), 1u);
+    EXPECT_EQ(pair.left->frames_acked(), 0u);
+    EXPECT_TRUE(pair.left->released());
+    EXPECT_FALSE(pair.left->flushed());
+    std::fill(buffer.begin(), buffer.end(), std::byte{0xEE});
+    std::vector<std::byte> into(size);
+    (void)pair.right->receive(into);
+    (void)pair.right->advance(kBudget);
+    const auto header = pair.right->receive(into);
+    ASSERT_TRUE(header.ok() && header->has_value()) << header.status().text();
+    EXPECT_EQ(into, sent);
+  }
+}
+
+TEST(FramedStream, ALargePayloadIsBorrowedUntilItsAck) {
+  EagerPair pair;
+  const auto data = pattern(0, FramedStream::kCopiedBytes + 1), small = pattern(1, 100);
+  ASSERT_TRUE(pair.left->send(payload_header(1), data).ok());
+  ASSERT_TRUE(pair.left->send(payload_header(2), small).ok());
+  (void)pair.left->advance(kBudget);
+  EXPECT_EQ(pair.left->frames_released(), 0u);  // the small one too: releases come in order
+  EXPECT_FALSE(pair.left->released());
+  std::vector<std::byte> into(data.size());
+  (void)pair.right->receive(into);
+  (void)pair.right->advance(kBudget);  // finds the frame in its place ...
+  (void)pair.right->advance(kBudget);  // ... and at the latest now says so
+  (void)pair.left->advance(kBudget);
+  EXPECT_GE(pair.left->frames_acked(), 1u);
+  EXPECT_EQ(pair.left->frames_released(), 2u);
+}
+
+TEST(FramedStream, AReleasedPayloadIsSentAgainFromItsCopyWhenItWasDamaged) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    Pair pair(seed, flip_payload(2));
+    const auto sent = pattern(0, 100);
+    auto buffer = sent;
+    ASSERT_TRUE(pair.left->send(payload_header(5), buffer).ok());
+    for (int i = 0; i < 1000 && pair.left->frames_released() == 0; ++i) (void)pair.left->advance(kBudget);
+    ASSERT_EQ(pair.left->frames_released(), 1u);
+    buffer.assign(buffer.size(), std::byte{0xEE});
+    std::vector<std::byte> into(sent.size());
+    const auto header = pair.receive(*pair.right, into);
+    ASSERT_TRUE(header.ok() && header->has_value()) << header.status().text();
+    EXPECT_EQ(into, sent);
+    EXPECT_EQ(pair.left->resends(), 2u);
+  }
+}
+
+TEST(FramedStream, SmallFramesThatWaitGoOutInOneWriteWithTheLargeOneBehindThem) {
+  EagerPair pair;
+  std::vector<std::vector<std::byte>> sent;
+  for (const size_t size : {128, 0, 1000, 7, 300'000, 5}) sent.push_back(pattern(static_cast<int>(size), size));
+  for (size_t i = 0; i < sent.size(); ++i) ASSERT_TRUE(pair.left->send(payload_header(i), sent[i]).ok());
+  (void)pair.left->advance(kBudget);
+  EXPECT_EQ(pair.left_writes, 2);  // five frames, and the last one
+  for (size_t i = 0; i < sent.size(); ++i) {
+    std::vector<std::byte> into(sent[i].size());
+    auto header = pair.right->receive(into);
+    for (int look = 0; look < 4 && header.ok() && !header->has_value(); ++look) {
+      (void)pair.right->advance(kBudget);
+      header = pair.right->receive(into);
+    }
+    ASSERT_TRUE(header.ok() && header->has_value()) << header.status().text() << " frame " << i;
+    EXPECT_EQ((*header)->sequence, i);
+    EXPECT_EQ(into, sent[i]);
+  }
+}
+
+TEST(FramedStream, AcksOfSmallFramesRideOnTheFramesOfTheOtherDirection) {
+  EagerPair pair;
+  constexpr int kRounds = 100;
+  std::vector<std::byte> into(100);
+  for (int i = 0; i < kRounds; ++i) {
+    for (FramedStream* from : {pair.left.get(), pair.right.get()}) {
+      FramedStream& to = from == pair.left.get() ? *pair.right : *pair.left;
+      const auto sent = pattern(i, into.size());
+      ASSERT_TRUE(from->send(payload_header(static_cast<uint64_t>(i)), sent).ok());
+      (void)from->advance(kBudget);
+      (void)to.advance(kBudget);
+      const auto header = to.receive(into);
+      ASSERT_TRUE(header.ok() && header->has_value()) << header.status().text();
+      ASSERT_EQ(into, sent);
+    }
+  }
+  EXPECT_EQ(pair.left_writes, kRounds);
+  EXPECT_EQ(pair.right_writes, kRounds);
+  EXPECT_EQ(pair.left->frames_acked(), static_cast<uint64_t>(kRounds));
+}
+
+TEST(FramedStream, AnAckThatNothingCarriesGoesAloneAfterAFewIdleLooks) {
+  EagerPair pair;
+  ASSERT_TRUE(pair.left->send(payload_header(1), pattern(0, 100)).ok());
+  (void)pair.left->advance(kBudget);
+  (void)pair.right->advance(kBudget);
+  EXPECT_EQ(pair.right_writes, 0);
+  int looks = 0;
+  while (pair.right_writes == 0 && looks < 100) {
+    (void)pair.right->advance(kBudget);
+    ++looks;
+  }
+  EXPECT_LE(looks, 16);
+  (void)pair.left->advance(kBudget);
+  EXPECT_EQ(pair.left->frames_acked(), 1u);
+  EXPECT_TRUE(pair.right->flushed());
+}
+
+TEST(FramedStream, SeveralSmallFramesAreAcknowledgedAtOnce) {
+  EagerPair pair;
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(pair.left->send(payload_header(1), pattern(0, 100)).ok());
+  (void)pair.left->advance(kBudget);
+  (void)pair.right->advance(kBudget);
+  (void)pair.left->advance(kBudget);
+  EXPECT_EQ(pair.left->frames_acked(), 5u);
 }
 
 TEST(FramedStream, OneCallMovesABoundedNumberOfBytes) {

@@ -357,6 +357,34 @@ TEST(TcpTransportInSimulatedTime, WaitsForAPeerThatIsBusyElsewhere) {
   EXPECT_EQ(into, data);
 }
 
+TEST(TcpTransportInSimulatedTime, ARankThatLeavesWaitsShortlyForAcksOfAPeerThatIsBusyElsewhere) {
+  for (uint64_t seed = 1; seed <= 10; ++seed) {
+    SCOPED_TRACE(seed);
+    Job job({Kind::kSim, seed}, 2);
+    const auto data = pattern(0, 1000);
+    std::vector<std::byte> into(data.size());
+    ASSERT_TRUE(job.transports[0]->send(1, header_of(1, 1, 0), data).ok());
+    ASSERT_TRUE(job.receive(*job.transports[1], 0, into)->has_value());
+    EXPECT_EQ(job.transports[0]->sends_released(1), 1u);
+    ASSERT_TRUE(job.transports[0]->send(1, header_of(2, 1, 0), data).ok());
+    ASSERT_TRUE(job.transports[1]->send(0, header_of(2, 1, 1), data).ok());
+    auto busy = std::move(job.transports[1]);
+    const TimePoint begin = job.now();
+    Status left = Status::pending();
+    ASSERT_TRUE(job.until([&] {
+      left = job.transports[0]->goodbye(job.now());
+      return !left.is_pending();
+    }));
+    EXPECT_TRUE(left.ok()) << left.text();
+    EXPECT_GE(job.now() - begin, 100ms);
+    EXPECT_LE(job.now() - begin, 300ms);
+    job.transports[1] = std::move(busy);
+    const auto got = job.receive(*job.transports[1], 0, into);
+    ASSERT_TRUE(got.ok() && got->has_value()) << got.status().text();
+    EXPECT_EQ(into, data);
+  }
+}
+
 TEST(TcpTransportInSimulatedTime, AHandshakeThatTookTooLongIsTriedAgain) {
   Job job({Kind::kSim, 4}, 2);
   const auto data = pattern(0, 1000);

@@ -6,8 +6,11 @@
 ///          kCorrupt while in flight.
 #pragma once
 
+#include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "rondo/comm/buffer.h"
 #include "rondo/comm/group.h"
@@ -44,6 +47,18 @@ Work broadcast(Group& group, BufferView buffer, Root root, CallOptions options =
 
 /// Gathers `input` of every rank into `output`, in rank order: output has world_size * input.element_count elements.
 Work all_gather(Group& group, BufferView input, BufferView output, CallOptions options = {});
+
+/// Brings a small blob of every rank, of any length, to rank `root.rank`, which gets them in rank order; the others get
+/// an empty list. Blocks until done or `deadline` (kTimeout). Cost: everybody receives the longest blob of everybody;
+/// all ranks together at most 256 MiB, else kInvalidArgument.
+Result<std::vector<std::vector<std::byte>>> gather(Group& group, std::span<const std::byte> blob, Root root,
+                                                   Deadline deadline, CallOptions options = {});
+
+/// The way back: rank r gets blobs[r] of rank `root.rank`; what the others pass is not looked at. Blocks as gather().
+/// Cost: everybody receives all blobs, at most 256 MiB together. kInvalidArgument on all ranks when the root has not
+/// one blob for each rank.
+Result<std::vector<std::byte>> scatter(Group& group, std::span<const std::vector<std::byte>> blobs, Root root,
+                                       Deadline deadline, CallOptions options = {});
 
 /// Returns after every rank has called it.
 Work barrier(Group& group, CallOptions options = {});

@@ -20,8 +20,9 @@ class GroupState;
 struct GroupOptions {
   std::string name = "world";                           // in every error and log line; unique among live groups
   std::chrono::milliseconds operation_timeout{30'000};  // of one collective; when it passes the group is aborted
-  std::string algorithm;                                // "" = chosen; "ring", "push": by name
-  int64_t segment_bytes = 256 * 1024;                   // pipelining unit
+  /// "" = chosen by size and transport; an algorithm's name (algorithms.h), or rules: "ring:1M-,one-shot:-4K".
+  std::string algorithm;
+  int64_t segment_bytes = 256 * 1024;  // pipelining unit
 };
 
 struct SplitOptions {
@@ -43,8 +44,10 @@ class Group {
   int rank() const;
   int world_size() const;
   const std::string& name() const;
-  /// What a run prints: "ring over tcp, order by chunk".
+  /// What a run prints: how large buffers are reduced, for example "push over shm, order canonical".
   std::string description() const;
+  /// Which algorithm serves which size, a line each, with the reason of the choice.
+  std::string choices() const;
 
   /// Registered memory of this group: buckets come from here.
   Result<Region> allocate(size_t byte_count, const std::string& purpose);

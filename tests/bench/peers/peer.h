@@ -1,0 +1,18 @@
+/// The main of every rival's driver: the sweep that measures Rondo, around another library.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "comm/bench/contender.h"
+#include "comm/bench/request.h"
+
+namespace rondo::bench {
+
+/// Makes the contender of this process. Called once, when the process is bound to its cpu.
+using MakeContender = std::function<comm::Result<std::unique_ptr<Contender>>(const Request& request)>;
+
+/// `local_rank_variable`: where the rival's launcher says which process of this host it is.
+int peer_main(int argc, char** argv, const char* local_rank_variable, const MakeContender& make);
+
+}  // namespace rondo::bench
