@@ -42,7 +42,7 @@ Status prove(const Made& made, Shape shape) {
     RONDO_TRY(schedule);
     request.ranks.push_back(std::move(*schedule));
   }
-  return check_schedule(request).status();
+  return check_schedules(request).status();
 }
 
 void make_one(benchmark::State& state, const Made& made, Shape shape) {
@@ -68,8 +68,8 @@ void prove_one(benchmark::State& state, const Made& made, Shape shape) {
 }
 
 std::string label(const char* what, const Made& made, Shape shape) {
-  return std::string(what) + "/" + std::string(made.algorithm->name) + "/" + std::string(name(made.goal)) + "/ranks:" + std::to_string(shape.ranks) +
-         "/elements:" + std::to_string(shape.elements);
+  return std::string(what) + "/" + std::string(made.algorithm->name) + "/" + std::string(name(made.goal)) +
+         "/ranks:" + std::to_string(shape.ranks) + "/elements:" + std::to_string(shape.elements);
 }
 
 void register_all() {
