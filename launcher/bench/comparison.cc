@@ -27,8 +27,8 @@ std::string size_text(int64_t bytes) {
   return std::to_string(bytes) + " B";
 }
 
-Standing stand(std::span<const MeasuredRow> rows, const Contender& contender, int64_t byte_count) {
-  Standing standing{.contender = contender.name, .camp = contender.camp};
+ContenderStanding stand(std::span<const MeasuredRow> rows, const Contender& contender, int64_t byte_count) {
+  ContenderStanding standing{.contender = contender.name, .camp = contender.camp};
   std::vector<double> tails, bandwidths;
   for (const MeasuredRow& row : rows) {
     if (row.contender != contender.name || row.byte_count != byte_count) continue;
@@ -43,9 +43,9 @@ Standing stand(std::span<const MeasuredRow> rows, const Contender& contender, in
   return standing;
 }
 
-std::optional<Ratio> ratio_of(std::span<const Standing> standings, Camp camp) {
-  const Standing *ours = nullptr, *best = nullptr;
-  for (const Standing& standing : standings) {
+std::optional<Ratio> ratio_of(std::span<const ContenderStanding> standings, Camp camp) {
+  const ContenderStanding *ours = nullptr, *best = nullptr;
+  for (const ContenderStanding& standing : standings) {
     if (standing.rounds_us.empty()) continue;
     if (standing.camp == Camp::kOurs) ours = &standing;
     if (standing.camp == camp && (best == nullptr || standing.p50_us < best->p50_us)) best = &standing;
@@ -161,7 +161,7 @@ std::string comparison_text(const SizeComparison& comparison, const std::string&
   std::string text =
       size_text(comparison.byte_count) + ", " + title + "\n" +
       formatted("  %-32s %12s %12s %12s %8s\n", "contender", "p50 (us)", "p99 (us)", "algbw (GB/s)", "#wrong");
-  for (const Standing& standing : comparison.standings) {
+  for (const ContenderStanding& standing : comparison.standings) {
     text += formatted("  %-32s %12.2f %12.2f %12.3f %8lld\n", standing.contender.c_str(), standing.p50_us,
                       standing.p99_us, standing.algbw_gbs, static_cast<long long>(standing.wrong));
   }
@@ -182,11 +182,11 @@ std::string comparison_text(const SizeComparison& comparison, const std::string&
 std::string comparison_json(const SizeComparison& comparison, std::span<const MeasuredRow> rows) {
   std::string text;
   double best_rival = 0;
-  for (const Standing& standing : comparison.standings) {
+  for (const ContenderStanding& standing : comparison.standings) {
     if (standing.camp == Camp::kOurs || standing.rounds_us.empty()) continue;
     best_rival = best_rival == 0 ? standing.p50_us : std::min(best_rival, standing.p50_us);
   }
-  for (const Standing& standing : comparison.standings) {
+  for (const ContenderStanding& standing : comparison.standings) {
     const auto of_standing = [&](const MeasuredRow& row) {
       return row.contender == standing.contender && row.byte_count == comparison.byte_count;
     };

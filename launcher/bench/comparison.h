@@ -41,7 +41,7 @@ std::optional<Interval> median_interval(std::vector<double> values);
 double median(std::vector<double> values);
 
 /// A contender at one size, over all rounds.
-struct Standing {
+struct ContenderStanding {
   std::string contender;
   Camp camp = Camp::kOurs;
   double p50_us = 0, p99_us = 0, algbw_gbs = 0;  // medians over rounds
@@ -60,9 +60,9 @@ struct Ratio {
 
 struct SizeComparison {
   int64_t byte_count = 0;
-  std::vector<Standing> standings;    // in the order of the contenders
-  std::vector<Ratio> ratios;          // a camp each
-  std::optional<double> floor_share;  // of Rondo, median over rounds
+  std::vector<ContenderStanding> standings;  // in the order of the contenders
+  std::vector<Ratio> ratios;                 // a camp each
+  std::optional<double> floor_share;         // of Rondo, median over rounds
 };
 
 /// Every size, ascending as measured. Rows of contenders that are not listed are ignored.

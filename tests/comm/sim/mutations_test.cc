@@ -19,7 +19,7 @@ bool complains_of(const Verdict& verdict, const std::string& words) {
 
 /// Four ranks add numbers, over three segments a chunk; nothing goes wrong.
 Story plain_story(TransportKind transport) {
-  Story story{.ranks = 4, .transport = transport, .segment_bytes = 64};
+  Story story{.ranks = 4, .transport = transport, .algorithm = "ring", .segment_bytes = 64};
   story.lines.push_back({.call = {.kind = CallKind::kAllReduce, .dtype = DType::kInt64, .size = CallSize::kSegments}});
   story.lines.push_back({.call = {.number = 1, .kind = CallKind::kBarrier}});
   return story;
@@ -47,7 +47,7 @@ TEST_P(Mutations, AByteThatChangesAboveTheChecksumsIsAWrongResult) {
     story.faults.seed = message;
     story.faults.planned.push_back(once(FaultKind::kFlipAbove, Act::kReceive, message));
     const Verdict verdict = play(story);
-    EXPECT_EQ(verdict.faults[static_cast<size_t>(FaultKind::kFlipAbove)], 1u);
+    EXPECT_GE(verdict.faults[static_cast<size_t>(FaultKind::kFlipAbove)], 1u);
     EXPECT_TRUE(complains_of(verdict, "wrong result: call 0 (all_reduce")) << "message " << message;
   }
 }

@@ -18,8 +18,9 @@ RankProgram::RankProgram(const Story& story, int rank, test::FakeWorld& world)
       rank_(rank),
       world_(world),
       endpoint_(*world.endpoint(static_cast<size_t>(rank)).state()),
-      formation_(world.endpoint(static_cast<size_t>(rank)).state(),
-                 {.operation_timeout = story.operation_timeout, .segment_bytes = story.segment_bytes}),
+      formation_(world.endpoint(static_cast<size_t>(rank)).state(), {.operation_timeout = story.operation_timeout,
+                                                                     .algorithm = story.algorithm,
+                                                                     .segment_bytes = story.segment_bytes}),
       lines_(lines_of(story, rank)),
       members_(story.splits.size() + 1) {
   for (const Line& line : lines_) {
@@ -93,6 +94,7 @@ bool RankProgram::issue_line(const Line& line) {
                                         .key = -rank_,
                                         .options = {.name = "split " + std::to_string(line.split),
                                                     .operation_timeout = story_.operation_timeout,
+                                                    .algorithm = story_.algorithm,
                                                     .segment_bytes = story_.segment_bytes}});
     return true;
   }

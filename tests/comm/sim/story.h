@@ -38,6 +38,7 @@ struct Story {
   uint64_t seed = 1;
   int ranks = 2;
   TransportKind transport = TransportKind::kInproc;
+  std::string algorithm;  // of all groups; empty: chosen
   int64_t segment_bytes = 256;
   std::chrono::milliseconds operation_timeout{30'000};
   std::vector<Line> lines;
