@@ -107,7 +107,7 @@ bool needs_widening(const Schedule& schedule, DType dtype) {
   });
 }
 
-Work launch_fused(Group& group, Launch request, Descriptor descriptor) {
+Work launch_fused(Group& group, const Launch& request, Descriptor descriptor) {
   GroupState& state = *group.state();
   const BufferView& shared = request.kind == CollectiveKind::kAllGather ? request.output : request.data;
   if (const auto registered = state.find_registered({shared.bytes(), shared.byte_count()})) {
@@ -185,7 +185,7 @@ Work launch(Group& group, Launch request) {
   const Tuner& tuner = request.kind == CollectiveKind::kBarrier ? kNoRules : state.tuner();
   if (state.abilities().board) {
     const std::string_view ruled = tuner.ruled(shape);
-    if (ruled.empty() || ruled == kFused) return launch_fused(group, std::move(request), std::move(descriptor));
+    if (ruled.empty() || ruled == kFused) return launch_fused(group, request, std::move(descriptor));
     return launch_scheduled(group, std::move(request), std::move(descriptor), ruled);
   }
   const std::string_view algorithm = tuner.choose(shape);

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <system_error>
 #include <utility>
@@ -165,7 +166,9 @@ class SocketPost final : public RegionPost {
       }
       if (same_user(caller.get())) callers_.push_back(std::move(caller));
     }
-    std::erase_if(callers_, [this](const Socket& caller) { return hear(caller.get()); });
+    for (auto at = callers_.begin(); at != callers_.end();) {
+      at = hear(at->get()) ? callers_.erase(at) : std::next(at);
+    }
   }
 
   /// True when the caller has said all that it will ever say.
