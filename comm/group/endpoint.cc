@@ -58,6 +58,11 @@ Status EndpointState::install_page(std::shared_ptr<JobPage> page) {
   return {};
 }
 
+Duration EndpointState::silence(int rank) const {
+  const MutexLock lock(mutex_);
+  return keeper_ ? keeper_->silence(rank) : Duration::zero();
+}
+
 int EndpointState::next_creation(const std::string& name) {
   const MutexLock lock(mutex_);
   return creations_[name]++;
