@@ -89,6 +89,7 @@ Result<Meeting> meet(const Bootstrap& bootstrap, const std::shared_ptr<Env>& env
   options.job = bootstrap.job;
   options.secret = store_key;
   options.rank = bootstrap.at.rank;
+  options.server_rank = bootstrap.source == Source::kAgent ? -1 : 0;
   options.same_user_only = bootstrap.peer_credentials;
   auto store = connect_store(env, options, deadline);
   RONDO_TRY(store);

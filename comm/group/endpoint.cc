@@ -86,6 +86,11 @@ std::string EndpointState::mailbox_of(int job_rank) const {
   return index < mailboxes_.size() ? mailboxes_[index] : std::string();
 }
 
+Duration EndpointState::silence(int rank) const {
+  const MutexLock lock(mutex_);
+  return keeper_ ? keeper_->silence(rank) : Duration::zero();
+}
+
 int EndpointState::next_creation(const std::string& name) {
   const MutexLock lock(mutex_);
   return creations_[name]++;

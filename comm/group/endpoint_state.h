@@ -50,6 +50,9 @@ class EndpointState {
   /// Sets the page and starts the keeper, once.
   Status install_page(std::shared_ptr<JobPage> page) RONDO_EXCLUDES(mutex_);
 
+  /// How long a rank of this host was watched without a beat; 0 without a keeper.
+  Duration silence(int rank) const RONDO_EXCLUDES(mutex_);
+
   /// How many groups of this name were asked for before; equal on all ranks, since creation is collective.
   int next_creation(const std::string& name) RONDO_EXCLUDES(mutex_);
   /// kInvalidArgument when a live group has the same name.

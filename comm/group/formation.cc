@@ -25,24 +25,44 @@ std::string GroupFormation::key(int rank) const {
 Progress GroupFormation::fail(const Status& why) {
   step_ = Step::kFailed;
   status_ = why.at({.rank = endpoint_->options().at.rank, .operation = "group creation"});
-  record_end(status_);
+  tell(status_);
   return Progress::kFailed;
 }
 
-void GroupFormation::record_end(const Status& why) {
-  if (const auto& recorder = endpoint_->options().flight)
-    recorder->ended({.code = why.code(),
-                     .culprit = why.where().peer,
-                     .reporter = why.where().rank,
-                     .at_ns = flight_time(endpoint_->env().now()),
-                     .text = why.message()});
+void GroupFormation::tell(const Status& why) {
+  const EndpointOptions& endpoint = endpoint_->options();
+  if (endpoint.flight)
+    endpoint.flight->ended({.code = why.code(),
+                            .culprit = why.where().peer,
+                            .reporter = why.where().rank,
+                            .at_ns = flight_time(endpoint_->env().now()),
+                            .text = why.message()});
+  const auto page = endpoint_->page();
+  if (!page) return;
+  page->post_abort({.group = group_id(),
+                    .generation = endpoint.generation,
+                    .code = why.code(),
+                    .culprit = why.where().peer,
+                    .reporter = endpoint.at.rank,
+                    .text = why.message()});
+  if (endpoint.fabric) endpoint.fabric->notify();
+}
+
+// A name that is used again is another group: with links, aborts and flight records of its own.
+uint64_t GroupFormation::group_id() const {
+  const uint64_t count = uint64_t{endpoint_->options().generation} << 32 | static_cast<uint32_t>(nth_);
+  return derive_group_id(kWholeJob, count, 0, options_.name);
 }
 
 Progress GroupFormation::advance(TimePoint now) {
   const EndpointOptions& endpoint = endpoint_->options();
   const Position at = endpoint.at;
   if (const auto page = endpoint_->page(); page && step_ != Step::kDone && step_ != Step::kFailed) {
-    if (const auto why = page->abort_of(kWholeJob)) return fail(Status(why->code, why->text, {.peer = why->culprit}));
+    // An abort of this group alone is for those who are in it; but where the job ends, its reason is the better one.
+    if (page->abort_of(kWholeJob)) {
+      const auto why = page->abort_of(group_id());
+      return fail(Status(why->code, why->text, {.peer = why->culprit}));
+    }
   }
   switch (step_) {
     case Step::kPublish: {
@@ -87,9 +107,7 @@ Progress GroupFormation::advance(TimePoint now) {
       const Progress progress = call_->advance(now);
       if (progress == Progress::kFailed) return fail(call_->status());
       if (progress != Progress::kDone) return progress;
-      // A name that is used again is another group: with links, aborts and flight records of its own.
-      const uint64_t count = uint64_t{endpoint.generation} << 32 | static_cast<uint32_t>(nth_);
-      GroupIdentity identity{.id = derive_group_id(kWholeJob, count, 0, options_.name), .options = options_, .at = at};
+      GroupIdentity identity{.id = group_id(), .options = options_, .at = at};
       std::vector<std::string> mailboxes;
       for (int rank = 0; rank < at.world_size; ++rank) {
         const std::string& published = call_->values()[static_cast<size_t>(rank)];  // "ADDRESS" or "ADDRESS MAILBOX"
@@ -150,13 +168,14 @@ Status GroupFormation::timed_out(Duration waited) {
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(waited).count();
   const std::string who =
       absent.empty() ? "some rank is" : "rank " + absent + (absent.find(',') == std::string::npos ? " is" : " are");
-  Status late(Code::kTimeout,
-              "group \"" + options_.name + "\" of " + std::to_string(endpoint.at.world_size) +
-                  " ranks did not form in " + std::to_string(seconds) + " s: " + who +
-                  (at_page ? " stuck: it came, but did not take part in sharing the job page"
-                           : " absent. Likely it was never started, died early, or cannot reach the store"),
-              {.rank = endpoint.at.rank, .operation = "group creation"});
-  record_end(late);
+  Status late(
+      Code::kTimeout,
+      "group \"" + options_.name + "\" of " + std::to_string(endpoint.at.world_size) + " ranks did not form in " +
+          std::to_string(seconds) + " s: " + who +
+          (at_page ? " stuck: it came, but did not take part in sharing the job page"
+                   : " absent. Likely it was never started, died early, or cannot reach the store"),
+      {.rank = endpoint.at.rank, .peer = missing.empty() ? -1 : missing.front(), .operation = "group creation"});
+  tell(late);
   return late;
 }
 

@@ -30,7 +30,9 @@ class GroupFormation {
  private:
   enum class Step : uint8_t { kPublish, kPage, kGather, kDone, kFailed };
   Progress fail(const Status& why);
-  void record_end(const Status& why);
+  /// Writes the failure into the flight record, and into the page for those who already are in this group.
+  void tell(const Status& why);
+  uint64_t group_id() const;
   /// Asks the store, for at most a second.
   std::vector<int> unpublished();
   std::string key(int rank) const;

@@ -12,7 +12,7 @@ namespace rondo::comm {
 namespace {
 
 // How long a broken link waits for the keeper, which knows who died, before the link itself is reported.
-constexpr auto kEvidenceGrace = std::chrono::milliseconds(60);
+constexpr auto kEvidenceGrace = std::chrono::milliseconds(30);
 // A pause between two looks at the head that is longer than this does not count towards the operation timeout.
 constexpr auto kUnattended = std::chrono::seconds(1);
 
@@ -121,8 +121,9 @@ bool GroupState::advance_locked(TimePoint now, Patience patience) {
   }
   if (!suspected_.ok()) {
     if (now - suspected_since_ < kEvidenceGrace) return false;
-    post_abort(suspected_, suspected_.where().peer);
-    end_locked(suspected_);
+    const Status reason = judge_link(suspected_);
+    post_abort(reason, reason.where().peer);
+    end_locked(reason);
     return true;
   }
   Operation& head = *queue_.front();
@@ -184,13 +185,48 @@ Status GroupState::late_operation(TimePoint now) {
       where.operation + " timed out after " + seconds_text(now - head_since_) + ": rank " + std::to_string(where.rank);
   text += where.peer >= 0 ? " waits for rank " + std::to_string(where.peer) : " waits for its peers";
   text += " in group \"" + identity_.options.name + "\"";
-  if (first_silent >= 0) {
+  if (const std::vector<int> stopped = stopped_ranks(); !stopped.empty()) {
+    where.peer = stopped.front();
+    for (const int rank : stopped)
+      text += "; " + person(rank, page_->pid(rank)) + " has not beaten for " + seconds_text(endpoint_->silence(rank));
+    text += ": stopped (SIGSTOP, a debugger) or starved of its cpu. It was not evicted";
+  } else if (first_silent >= 0) {
     where.peer = first_silent;
     text += "; not in this call: " + silent + ". Likely stuck or very slow there, or another collective was called";
   } else {
     text += ". Every rank made this call: likely a stopped process or a link that stands still";
   }
   return Status(Code::kTimeout, text, where);
+}
+
+std::vector<int> GroupState::stopped_ranks() const {
+  std::vector<int> stopped;
+  for (const int rank : identity_.job_ranks)
+    if (page_ != nullptr && endpoint_->silence(rank) >= kStoppedAfter) stopped.push_back(rank);
+  return stopped;
+}
+
+Status GroupState::judge_link(const Status& broken) const {
+  const Where& where = broken.where();
+  if (page_ == nullptr || where.peer < 0) return broken;
+  // Files of a dead process are closed after its mutexes are released: so this look is final, and the keeper, which
+  // knows as soon as it gets a core, need not be waited for any longer.
+  const Membership membership = page_->watch(where.peer, Duration::zero());
+  const std::string who = person(where.peer, page_->pid(where.peer));
+  switch (membership) {
+    case Membership::kDead:
+      return Status(Code::kPeerLost, who + " died: the kernel released its robust mutex", where);
+    case Membership::kLeft:
+      return Status(broken.code(), broken.message() + "; " + who + " left the job in order", where);
+    case Membership::kPresent:
+      if (const Duration silence = endpoint_->silence(where.peer); silence >= kStoppedAfter)
+        return Status(broken.code(), broken.message() + "; " + who + " has not beaten for " + seconds_text(silence),
+                      where);
+      return Status(broken.code(), broken.message() + "; but " + who + " lives", where);
+    case Membership::kAbsent:
+      break;
+  }
+  return broken;
 }
 
 Status GroupState::reason_for(const Operation& operation) const {

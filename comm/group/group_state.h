@@ -95,6 +95,10 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   /// The operation timeout of the head has passed: who has not made this call?
   Status late_operation(TimePoint now) RONDO_REQUIRES(mutex_);
   void publish_reached(uint64_t sequence) RONDO_REQUIRES(mutex_);
+  /// The members whose keepers do not beat.
+  std::vector<int> stopped_ranks() const;
+  /// Why a link broke: whether the process behind it lives can be asked of its robust mutex.
+  Status judge_link(const Status& broken) const;
   Status reason_for(const Operation& operation) const RONDO_REQUIRES(mutex_);
   void fail_operation(const Status& why, TimePoint now) RONDO_REQUIRES(mutex_);
   void post_abort(const Status& reason, int culprit);

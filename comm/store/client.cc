@@ -20,13 +20,21 @@ constexpr Duration kTryAgain = std::chrono::milliseconds(10);
 constexpr Duration kNap = std::chrono::milliseconds(10);
 constexpr size_t kBytesPerTurn = 1 << 20;
 
+/// "the store of rank 0 at unix:@rondo-0-...".
+std::string store_name(const StoreClientOptions& options) {
+  return "the store" + (options.server_rank >= 0 ? " of rank " + std::to_string(options.server_rank) : std::string()) +
+         " at " + options.server.text;
+}
+
 /// The connection, shared by the store and its calls.
 class Connection {
  public:
   Connection(std::unique_ptr<Stream> stream, const StoreClientOptions& options)
-      : frames_(std::move(stream), {.peer_name = "the store at " + options.server.text,
-                                    .where = {.rank = options.rank, .operation = "store request"},
-                                    .max_payload_bytes = kMaxStoreFrameBytes}) {}
+      : name_(store_name(options)),
+        frames_(std::move(stream),
+                {.peer_name = name_,
+                 .where = {.rank = options.rank, .peer = options.server_rank, .operation = "store request"},
+                 .max_payload_bytes = kMaxStoreFrameBytes}) {}
   ~Connection() {
     frames_.send_goodbye();
     (void)frames_.advance(kBytesPerTurn);
@@ -89,7 +97,7 @@ class Connection {
       if (progress == Progress::kFailed && status_.ok()) status_ = frames_.status();
       if ((progress == Progress::kDone || frames_.peer_left()) && status_.ok())
         status_ =
-            Status(Code::kClosed, "the store was closed by the process that serves it", {.operation = "store request"});
+            Status(Code::kClosed, name_ + " was closed by the process that serves it", {.operation = "store request"});
       if (progress != Progress::kProgressed) return;
     }
   }
@@ -104,6 +112,7 @@ class Connection {
       at->second = *std::move(reply);
   }
 
+  const std::string name_;
   mutable Mutex mutex_;
   FramedStream frames_ RONDO_GUARDED_BY(mutex_);
   FrameReader reader_ RONDO_GUARDED_BY(mutex_);
@@ -167,7 +176,10 @@ class RemoteStore final : public Store {
 }  // namespace
 
 Progress StoreDial::fail(const Status& why) {
-  status_ = why.at({.rank = options_.rank, .operation = "connecting to the store"});
+  const std::string server =
+      options_.server_rank >= 0 ? " (rank " + std::to_string(options_.server_rank) + " serves the store)" : "";
+  status_ = Status(why.code(), why.message() + server, why.where())
+                .at({.rank = options_.rank, .peer = options_.server_rank, .operation = "connecting to the store"});
   return Progress::kFailed;
 }
 
@@ -236,10 +248,10 @@ Result<std::shared_ptr<Store>> connect_store(const std::shared_ptr<Env>& env, co
   }
   const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(env->now() - start).count();
   return Status(Code::kTimeout,
-                "no store at " + options.server.text + " within " + std::to_string(waited) + " ms" +
+                "no answer from " + store_name(options) + " within " + std::to_string(waited) + " ms" +
                     (dial.last_try().ok() ? std::string() : ": " + dial.last_try().message()) +
                     ". The process that serves it (the agent, or rank 0) has not started, or ended",
-                {.rank = options.rank, .operation = "connecting to the store"});
+                {.rank = options.rank, .peer = options.server_rank, .operation = "connecting to the store"});
 }
 
 }  // namespace rondo::comm

@@ -18,16 +18,11 @@ namespace rondo::comm {
 namespace {
 
 constexpr Duration kAgentBeat = std::chrono::milliseconds(100);
+// How long a death waits for the agent's word on how it came. Of a large process the agent learns much later.
+constexpr Duration kVerdictPatience = std::chrono::milliseconds(5);
 
 uint64_t nanoseconds(TimePoint at) {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(at.time_since_epoch()).count());
-}
-
-/// "rank 1 (pid 1234)".
-std::string person(int rank, int pid) {
-  std::string text = "rank " + std::to_string(rank);
-  if (pid > 0) text += " (pid " + std::to_string(pid) + ")";
-  return text;
 }
 
 /// "killed by signal 9 (SIGKILL)", "exited with code 3".
@@ -40,13 +35,27 @@ std::string ending(const ControlFrame& verdict) {
 
 }  // namespace
 
+std::string person(int rank, int pid) {
+  std::string text = "rank " + std::to_string(rank);
+  if (pid > 0) text += " (pid " + std::to_string(pid) + ")";
+  return text;
+}
+
+/// Between the thread and whoever asks it.
+struct Keeper::Shared {
+  explicit Shared(int ranks) : silence(static_cast<size_t>(ranks)) {}
+  std::atomic<bool> stop{false};
+  std::vector<std::atomic<Duration::rep>> silence;  // by rank of the job
+};
+
 /// What the thread does.
 class Keeper::Watch {
  public:
-  Watch(std::shared_ptr<JobPage> page, KeeperOptions options, std::shared_ptr<std::atomic<bool>> stop)
+  Watch(std::shared_ptr<JobPage> page, KeeperOptions options, std::shared_ptr<Shared> shared)
       : page_(std::move(page)),
         options_(std::move(options)),
-        stop_(std::move(stop)),
+        shared_(std::move(shared)),
+        beats_(shared_->silence.size()),
         control_(std::exchange(options_.control_descriptor, -1)) {
     auto& local = options_.local_ranks;
     if (local.empty()) {
@@ -60,9 +69,10 @@ class Keeper::Watch {
   Status enter() { return page_->enter(options_.rank, ::getpid()); }
 
   void run() {
-    while (!stop_->load(std::memory_order_acquire)) {
+    while (!shared_->stop.load(std::memory_order_acquire)) {
       const TimePoint now = Clock::now();
       beat(now);
+      look_for_silence(now);
       listen();
       report_deaths();
       tell_sleepers();
@@ -86,6 +96,23 @@ class Keeper::Watch {
                    .rank = rank,
                    .pid = pid,
                    .time_ns = nanoseconds(Clock::now())});
+  }
+
+  void look_for_silence(TimePoint now) {
+    const Duration watched = now - last_look_;
+    const bool late = watched > 2 * kBeatPeriod;  // held up for more than a beat: the others may have been, too
+    last_look_ = now;
+    for (const int rank : options_.local_ranks) {
+      const auto at = static_cast<size_t>(rank);
+      auto& silence = shared_->silence[at];
+      const uint64_t beat = page_->last_beat_ns(rank);
+      if (beat != beats_[at] || page_->membership(rank) != Membership::kPresent) {
+        silence.store(0, std::memory_order_relaxed);
+      } else if (!late) {
+        silence.fetch_add(watched.count(), std::memory_order_relaxed);
+      }
+      beats_[at] = beat;
+    }
   }
 
   /// The nearest rank after this one that is present. One that is not there yet cannot die; one that left or died needs
@@ -136,7 +163,7 @@ class Keeper::Watch {
       post(Code::kAborted, frame.rank,
            (frame.rank >= 0 ? person(frame.rank, frame.pid) : "the agent of this host") + " asked the job to stop");
     } else if (frame.kind == ControlKind::kVerdict && (frame.exit_code != 0 || frame.signal_number != 0)) {
-      post(Code::kPeerLost, frame.rank, person(frame.rank, frame.pid) + " " + ending(frame));
+      post(Code::kPeerLost, frame.rank, person(frame.rank, frame.pid) + " " + ending(frame) + ": the agent reaped it");
     }
   }
 
@@ -149,11 +176,24 @@ class Keeper::Watch {
       send(ControlKind::kSuspicion, rank, page_->pid(rank));
       // The agent knows how it died, and says so within moments.
       if (control_.open() && !page_->abort_of(kWholeJob)) {
-        wait_for_agent(Clock::now() + kBeatPeriod);
+        wait_for_agent(Clock::now() + kVerdictPatience);
         listen();
       }
-      post(Code::kPeerLost, rank, person(rank, page_->pid(rank)) + " died");
+      std::string text = person(rank, page_->pid(rank)) + " died: the kernel released its robust mutex";
+      if (const std::string others = others_dead(rank); !others.empty()) text += "; so did " + others;
+      post(Code::kPeerLost, rank, text);
     }
+  }
+
+  /// Who died together with `rank`, as far as it shows already: two causes at once are both named.
+  std::string others_dead(int rank) const {
+    std::string text;
+    for (const int other : options_.local_ranks) {
+      if (other == rank || other == options_.rank) continue;
+      if (page_->watch(other, Duration::zero()) != Membership::kDead) continue;
+      text += (text.empty() ? "" : ", ") + person(other, page_->pid(other));
+    }
+    return text;
   }
 
   void post(Code code, int culprit, const std::string& text) {
@@ -187,7 +227,9 @@ class Keeper::Watch {
 
   const std::shared_ptr<JobPage> page_;
   KeeperOptions options_;
-  const std::shared_ptr<std::atomic<bool>> stop_;
+  const std::shared_ptr<Shared> shared_;
+  std::vector<uint64_t> beats_;  // by rank of the job: the last that was seen
+  TimePoint last_look_ = Clock::now();
   ControlChannel control_;
   std::vector<bool> reported_;  // per local rank: its death was
   TimePoint next_agent_beat_{};
@@ -195,8 +237,8 @@ class Keeper::Watch {
 };
 
 Result<std::unique_ptr<Keeper>> Keeper::start(std::shared_ptr<JobPage> page, KeeperOptions options) {
-  auto stop = std::make_shared<std::atomic<bool>>(false);
-  auto watch = std::make_shared<Watch>(std::move(page), std::move(options), stop);
+  auto shared = std::make_shared<Shared>(page->rank_count());
+  auto watch = std::make_shared<Watch>(std::move(page), std::move(options), shared);
   auto entered = std::make_shared<std::promise<Status>>();
   auto outcome = entered->get_future();
   auto thread = start_thread("rondo-keeper", [watch = std::move(watch), entered] {
@@ -205,19 +247,24 @@ Result<std::unique_ptr<Keeper>> Keeper::start(std::shared_ptr<JobPage> page, Kee
     if (status.ok()) watch->run();
   });
   RONDO_TRY(thread);
-  std::unique_ptr<Keeper> keeper(new Keeper(std::move(stop)));
+  std::unique_ptr<Keeper> keeper(new Keeper(std::move(shared)));
   keeper->thread_ = *std::move(thread);
   RONDO_TRY(outcome.get());  // JobPage::enter has its own deadline
   return keeper;
 }
 
+Duration Keeper::silence(int rank) const {
+  const bool known = rank >= 0 && static_cast<size_t>(rank) < shared_->silence.size();
+  return Duration(known ? shared_->silence[static_cast<size_t>(rank)].load(std::memory_order_relaxed) : 0);
+}
+
 Keeper::~Keeper() {
-  stop_->store(true, std::memory_order_release);
+  shared_->stop.store(true, std::memory_order_release);
   if (thread_.joinable()) thread_.join();
 }
 
 Status Keeper::close(Deadline) {
-  stop_->store(true, std::memory_order_release);
+  shared_->stop.store(true, std::memory_order_release);
   if (thread_.joinable()) thread_.join();
   return {};
 }

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -18,6 +19,12 @@
 namespace rondo::comm {
 
 inline constexpr Duration kBeatPeriod = std::chrono::milliseconds(20);
+/// A rank that was seen not to beat for so long is called stopped in errors. Nothing is evicted for it: a rank that is
+/// continued goes on.
+inline constexpr Duration kStoppedAfter = std::chrono::milliseconds(250);
+
+/// "rank 1 (pid 1234)"; without a pid when that is not known.
+std::string person(int rank, int pid);
 
 struct KeeperOptions {
   int rank = 0;
@@ -39,14 +46,19 @@ class Keeper {
   Keeper(const Keeper&) = delete;
   Keeper& operator=(const Keeper&) = delete;
 
+  /// How long `rank` of this host has been watched without a new beat. Only what this keeper really watched counts: one
+  /// that was itself held up for more than a beat (a stopped process, a suspended machine) discards what it sees then.
+  Duration silence(int rank) const;
+
   /// Leaves the page in order and joins; at most one beat, so `deadline` never binds. Idempotent.
   Status close(Deadline deadline);
 
  private:
   class Watch;
-  explicit Keeper(std::shared_ptr<std::atomic<bool>> stop) : stop_(std::move(stop)) {}
+  struct Shared;
+  explicit Keeper(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {}
 
-  const std::shared_ptr<std::atomic<bool>> stop_;  // shared with the thread
+  const std::shared_ptr<Shared> shared_;  // with the thread
   std::thread thread_;
 };
 

@@ -103,7 +103,12 @@ std::vector<WaitHandle> PageShare::wait_handles() const {
 Progress PageShare::fail(Code code, const std::string& message) {
   close_sockets();
   step_ = Step::kFailed;
-  status_ = Status(code, message, {.rank = options_.rank, .operation = "sharing the job page"});
+  const bool about_server =
+      !serving() && (code == Code::kPeerLost || code == Code::kUnauthenticated || code == Code::kCorrupt);
+  status_ = Status(code, message,
+                   {.rank = options_.rank,
+                    .peer = about_server ? options_.local_ranks.front() : -1,
+                    .operation = "sharing the job page"});
   return Progress::kFailed;
 }
 

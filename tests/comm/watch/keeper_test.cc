@@ -104,7 +104,7 @@ TEST(Keeper, NamesTheRankAndProcessThatDiedWithinASecond) {
   ASSERT_TRUE(reason.has_value());
   EXPECT_EQ(reason->code, Code::kPeerLost);
   EXPECT_EQ(reason->culprit, 1);
-  EXPECT_EQ(reason->text, "rank 1 (pid " + std::to_string(victim) + ") died");
+  EXPECT_EQ(reason->text, "rank 1 (pid " + std::to_string(victim) + ") died: the kernel released its robust mutex");
 }
 
 TEST(Keeper, MovesOnToTheNextAfterADeathAndAfterALeave) {
@@ -187,10 +187,10 @@ TEST(Keeper, PassesTheAgentsVerdictOn) {
   };
   const std::vector<Case> cases{
       {{.kind = ControlKind::kVerdict, .rank = 1, .pid = 1234, .signal_number = SIGKILL},
-       "rank 1 (pid 1234) killed by signal 9 (SIGKILL)",
+       "rank 1 (pid 1234) killed by signal 9 (SIGKILL): the agent reaped it",
        Code::kPeerLost},
       {{.kind = ControlKind::kVerdict, .rank = 1, .pid = 1234, .exit_code = 3},
-       "rank 1 (pid 1234) exited with code 3",
+       "rank 1 (pid 1234) exited with code 3: the agent reaped it",
        Code::kPeerLost},
       {{.kind = ControlKind::kAbort, .rank = 1, .pid = 1234},
        "rank 1 (pid 1234) asked the job to stop",
@@ -230,6 +230,67 @@ TEST(Keeper, AbortsWhenTheControlConnectionCarriesGarbage) {
   ASSERT_EQ(::write(agent.mine, garbage.data(), garbage.size()), static_cast<ssize_t>(garbage.size()));
   ASSERT_TRUE(eventually([&] { return page->abort_version() != 0; }));
   EXPECT_EQ(page->abort_of(kWholeJob)->code, Code::kCorrupt);
+}
+
+TEST(Keeper, SeesThatAStoppedRankDoesNotBeatAndEvictsNobody) {
+  const auto page = make_page(2);
+  const int stopped = fork_rank(page, 1);
+  const auto keeper = start(page, 0);
+  ASSERT_TRUE(eventually([&] { return page->membership(1) == Membership::kPresent; }));
+  ::kill(stopped, SIGSTOP);
+  EXPECT_TRUE(eventually([&] { return keeper->silence(1) >= kStoppedAfter; }));
+  EXPECT_EQ(keeper->silence(0), Duration::zero());
+  EXPECT_EQ(page->membership(1), Membership::kPresent);
+  EXPECT_EQ(page->abort_version(), 0u);
+  ::kill(stopped, SIGCONT);
+  EXPECT_TRUE(eventually([&] { return keeper->silence(1) == Duration::zero(); }));
+  EXPECT_EQ(page->abort_version(), 0u);
+  kill_and_reap(stopped);
+  EXPECT_TRUE(eventually([&] { return page->abort_version() != 0; }));
+  EXPECT_EQ(keeper->silence(1), Duration::zero()) << "the dead are not silent, they are dead";
+  EXPECT_EQ(keeper->silence(-1), Duration::zero());
+  EXPECT_EQ(keeper->silence(7), Duration::zero());
+}
+
+TEST(Keeper, DiscardsWhatItSeesAfterItWasHeldUpItself) {
+  const auto page = make_page(2);
+  auto longest = Region::allocate(sizeof(std::atomic<Duration::rep>), "the longest silence that was seen");
+  RONDO_ASSERT_OK(longest);
+  auto& seen = *new (longest->bytes().data()) std::atomic<Duration::rep>(0);
+  const int watched = fork_rank(page, 1);
+  ASSERT_TRUE(eventually([&] { return page->membership(1) == Membership::kPresent; }));
+  const int watcher = ::fork();
+  if (watcher == 0) {
+    const auto keeper = Keeper::start(page, {.rank = 0, .world_size = 2});
+    if (!keeper.ok()) ::_exit(1);
+    for (;; std::this_thread::yield())
+      if (const auto silence = (*keeper)->silence(1).count(); silence > seen.load()) seen.store(silence);
+  }
+  ASSERT_TRUE(eventually([&] { return page->membership(0) == Membership::kPresent; }));
+  wait_beats(3);
+  for (const int pid : {watcher, watched}) ::kill(pid, SIGSTOP);  // as when a machine is suspended
+  wait_beats(40);
+  const uint64_t beat = page->last_beat_ns(1);
+  for (const int pid : {watcher, watched}) ::kill(pid, SIGCONT);
+  EXPECT_TRUE(eventually([&] { return page->last_beat_ns(1) > beat; }));
+  wait_beats(3);
+  EXPECT_LT(Duration(seen.load()), 20 * kBeatPeriod) << "800 ms of silence, of which it watched next to nothing";
+  for (const int pid : {watcher, watched}) kill_and_reap(pid);
+}
+
+TEST(Keeper, NamesTwoRanksThatDiedTogether) {
+  const auto page = make_page(4);
+  const std::vector<int> victims{fork_rank(page, 1), fork_rank(page, 3)};
+  const auto third = start(page, 2);
+  ASSERT_TRUE(eventually(
+      [&] { return page->membership(1) == Membership::kPresent && page->membership(3) == Membership::kPresent; }));
+  wait_beats(3);                                       // now rank 2 waits on rank 3
+  for (const int pid : victims) ::kill(pid, SIGSTOP);  // so that neither sees the other's death
+  for (const int pid : victims) kill_and_reap(pid);
+  ASSERT_TRUE(eventually([&] { return page->abort_version() != 0; }));
+  const std::string text = page->abort_of(kWholeJob)->text;
+  EXPECT_NE(text.find("rank 1 (pid " + std::to_string(victims[0]) + ")"), std::string::npos) << text;
+  EXPECT_NE(text.find("rank 3 (pid " + std::to_string(victims[1]) + ")"), std::string::npos) << text;
 }
 
 TEST(Keeper, KeepsTwoJobsApart) {

@@ -84,6 +84,7 @@ struct StoreClientOptions {
   JobId job;
   Secret secret;
   int rank = -1;
+  int server_rank = -1;         // the rank that serves it, to be named in errors; -1: an agent
   bool same_user_only = false;  // as in StoreServerOptions, of the server
 };
 Result<std::shared_ptr<Store>> connect_store(const std::shared_ptr<Env>& env, const StoreClientOptions& options,
