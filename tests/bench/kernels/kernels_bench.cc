@@ -19,7 +19,7 @@
 
 #include "comm/kernels/kernels.h"
 #include "comm/kernels/reference.h"
-#include "launcher/commit.h"
+#include "rondo_commit.h"
 
 namespace rondo::comm {
 namespace {
@@ -264,7 +264,7 @@ void add_conversions() {
 }
 
 void add_all() {
-  benchmark::AddCustomContext("rondo commit", launcher::kCommit);
+  benchmark::AddCustomContext("rondo commit", build::kCommit);
   benchmark::AddCustomContext("build", RONDO_BUILD);
   benchmark::AddCustomContext("instruction set", std::string(kernel_target()));
   add_copies();
