@@ -183,8 +183,11 @@ Progress Execution::run(Turn& turn, const Action& action) {
 
 Progress Execution::run_send(Turn& turn, const Action& action) {
   Peer& peer = peers_[static_cast<size_t>(action.peer)];
+  // Tickets count all messages of the group: where descriptors are no messages, the first one of a call comes after
+  // those of earlier calls.
   const uint64_t arrived = std::max(turn.transport.sends_done(action.peer), peer.descriptor_ticket);
-  if (peer.last_ticket - arrived >= static_cast<uint64_t>(schedule_->slots)) return blocked_on(action.peer);
+  const uint64_t under_way = std::max(peer.last_ticket, arrived) - arrived;
+  if (under_way >= static_cast<uint64_t>(schedule_->slots)) return blocked_on(action.peer);
   const auto from = resolve(turn, action.from[0]);
   if (!from.ok()) return fail(from.status());
   const auto ticket = turn.transport.send(action.peer,
@@ -251,20 +254,13 @@ size_t Execution::scratch_bytes() const {
   return (bytes + 63) / 64 * 64;  // what follows starts on a cache line
 }
 
-namespace {
-
-int64_t weight_key(const Place& place) { return place.range.begin * 4 + static_cast<int64_t>(place.space); }
-
-}  // namespace
-
 double Execution::weight_of(const Place& place) const {
   if (place.rank != schedule_->at.rank) return peers_[static_cast<size_t>(place.rank)].weight;
-  const auto found = weights_.find(weight_key(place));
-  return found == weights_.end() ? binding_.weight : found->second;
+  return weights_.find(place).value_or(binding_.weight);
 }
 
 void Execution::set_weight(const Place& place, double weight) {
-  if (place.rank == schedule_->at.rank) weights_[weight_key(place)] = weight;
+  if (place.rank == schedule_->at.rank) weights_.set(place, weight);
 }
 
 Progress Execution::run_reduce(Turn& turn, const Action& action) {

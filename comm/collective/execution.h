@@ -9,10 +9,10 @@
 #include <memory>
 #include <optional>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "comm/collective/descriptor.h"
+#include "comm/collective/place_weights.h"
 #include "comm/group/operation.h"
 #include "comm/transport/transport.h"
 #include "rondo/comm/buffer.h"
@@ -81,8 +81,7 @@ class Execution {
   std::array<std::byte, kDescriptorBytes> mine_{};
   std::array<std::byte, kDescriptorBytes> theirs_{};
   std::vector<Peer> peers_;
-  // Summed weight of the operands in a place of this rank; absent: this rank's own. Keyed by space and first element.
-  std::unordered_map<int64_t, double> weights_;
+  PlaceWeights weights_;  // of the operands in a place of this rank; absent: this rank's own
   std::vector<const std::byte*> operands_;  // of the reduction under way
   std::vector<std::byte*> targets_;
   bool started_ = false;
