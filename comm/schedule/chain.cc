@@ -25,10 +25,6 @@
 //
 // Cost: 2(n-1) hops, 2 times the bytes sent by a rank in the middle, all of them added by each. Linear order for every
 // element, whatever the layout of the buffer; two neighbours a rank.
-//
-// Descriptors of a broadcast go round the whole ring, both ways, and not along the chain: who is in the chain's middle
-// depends on the root, so ranks that disagree about the root would wait for descriptors that nobody sends, and never
-// find out why.
 #include "comm/schedule/makers.h"
 #include "comm/schedule/orders.h"
 #include "comm/schedule/ring.h"
@@ -107,10 +103,8 @@ Schedule chain_broadcast(const ScheduleRequest& request) {
   const int place_in_chain = ring::wrap(at.rank - request.root, at.world_size);
   const bool receives = place_in_chain > 0;
   const bool sends = place_in_chain + 1 < at.world_size;
-  if (at.world_size > 1) {
-    writer.talks_to(ring::previous(at).rank);
-    writer.talks_to(ring::next(at).rank);
-  }
+  if (sends) writer.sends_to(ring::next(at).rank);
+  if (receives) writer.receives_from(ring::previous(at).rank);
   for (int64_t segment = 0; segment < segment_count(request.element_count, 1, title.segment_elements); ++segment) {
     const Place data = writer.data(segment_of({0, request.element_count}, segment, title.segment_elements));
     if (receives) writer.receive({place_in_chain - 1, segment}, ring::previous(at).rank, data);

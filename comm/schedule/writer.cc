@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "comm/schedule/ring.h"
 #include "comm/schedule/split.h"
 
 namespace rondo::comm {
@@ -21,7 +22,16 @@ Writer::Writer(const ScheduleRequest& request, const Title& title)
   }
 }
 
+// Note [Descriptors go round]
+// Ranks that disagree about the call have schedules with different peers: one waits for a descriptor that nobody sends,
+// another never reads the one that would tell. So whatever the algorithm, root and size, a rank sends its descriptor to
+// the next rank of the ring and takes that of the previous one. Of two neighbours that call something else, at least
+// one finds out, and tells all. Schedules in which these two talk anyway pay nothing.
 Schedule Writer::take() {
+  if (world_size() > 1) {
+    sends_to(ring::next(schedule_.at).rank);
+    receives_from(ring::previous(schedule_.at).rank);
+  }
   for (auto* peers : {&schedule_.sends_to, &schedule_.receives_from}) {
     std::ranges::sort(*peers);
     peers->erase(std::unique(peers->begin(), peers->end()), peers->end());

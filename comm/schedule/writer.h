@@ -35,7 +35,7 @@ class Writer {
   };
   Writer(const ScheduleRequest& request, const Title& title);
 
-  /// The schedule; the writer is empty then.
+  /// The schedule; the writer is empty then. Adds the neighbours of the ring to the peers: Note [Descriptors go round].
   Schedule take();
 
   const Schedule& schedule() const { return schedule_; }

@@ -33,6 +33,26 @@ TEST(Algorithms, ServeEveryGoalByMessages) {
   }
 }
 
+TEST(Algorithms, SendDescriptorsRoundTheRingWhateverTheGoalTheRootAndTheSize) {
+  for (const Algorithm& algorithm : algorithms()) {
+    for (const Goal goal : algorithm.goals) {
+      for (const int n : {2, 3, 5, 8}) {
+        for (int rank = 0; rank < n; ++rank) {
+          for (int root = 0; root < n; ++root) {
+            const auto schedule = make_schedule({.goal = goal,
+                                                 .algorithm = algorithm.name,
+                                                 .shape = {.at = {.rank = rank, .world_size = n}, .root = root}});
+            ASSERT_TRUE(schedule.ok()) << schedule.status().text();
+            EXPECT_THAT(schedule->sends_to, testing::Contains((rank + 1) % n)) << algorithm.name << " " << root;
+            EXPECT_THAT(schedule->receives_from, testing::Contains((rank + n - 1) % n))
+                << algorithm.name << " " << root;
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(Algorithms, SayWhatTheyAreInTheirSchedules) {
   for (const Algorithm& algorithm : algorithms()) {
     for (const Goal goal : algorithm.goals) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -204,6 +205,14 @@ inline int64_t elements_sent(const Schedule& schedule) {
     if (action.kind == ActionKind::kSend) sent += action.from[0].range.count();
   }
   return sent;
+}
+/// The peers of all actions of a kind, ascending; descriptors go to more, see Note [Descriptors go round].
+inline std::vector<int> peers_of(const Schedule& schedule, ActionKind kind) {
+  std::set<int> peers;
+  for (const Action& action : schedule.actions) {
+    if (action.kind == kind) peers.insert(action.peer);
+  }
+  return {peers.begin(), peers.end()};
 }
 inline int count_of(const Schedule& schedule, ActionKind kind) {
   return static_cast<int>(std::ranges::count(schedule.actions, kind, &Action::kind));

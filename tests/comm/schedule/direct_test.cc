@@ -64,11 +64,14 @@ TEST(DirectAllReduce, OverlapsNeighbouringSegments) {
 }
 
 TEST(DirectBroadcast, OnlyTheRootSends) {
-  const auto at = [](int rank) { return direct_broadcast({.at = {.rank = rank, .world_size = 3}, .root = 1}); };
-  EXPECT_EQ(at(1).sends_to, (std::vector<int>{0, 2}));
-  EXPECT_TRUE(at(1).receives_from.empty());
-  EXPECT_EQ(at(2).receives_from, std::vector<int>{1});
-  EXPECT_TRUE(at(2).sends_to.empty());
+  const auto peers = [](int rank, ActionKind kind) {
+    return test::peers_of(direct_broadcast({.at = {.rank = rank, .world_size = 3}, .element_count = 1, .root = 1}),
+                          kind);
+  };
+  EXPECT_EQ(peers(1, ActionKind::kSend), (std::vector<int>{0, 2}));
+  EXPECT_TRUE(peers(1, ActionKind::kReceive).empty());
+  EXPECT_EQ(peers(2, ActionKind::kReceive), std::vector<int>{1});
+  EXPECT_TRUE(peers(2, ActionKind::kSend).empty());
 }
 
 }  // namespace

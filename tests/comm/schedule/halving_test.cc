@@ -47,7 +47,7 @@ TEST(HalvingAllReduce, LetsTheOddRankOfAPairSitOut) {
   ASSERT_EQ(schedule.actions.size(), 2U);
   EXPECT_EQ(schedule.actions[0].kind, ActionKind::kSend);
   EXPECT_EQ(schedule.actions[1].kind, ActionKind::kReceive);
-  EXPECT_EQ(schedule.sends_to, std::vector<int>{0});
+  EXPECT_EQ(test::peers_of(schedule, ActionKind::kSend), std::vector<int>{0});
 }
 
 }  // namespace

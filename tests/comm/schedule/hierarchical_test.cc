@@ -67,7 +67,7 @@ TEST(HierarchicalAllReduce, SendsOverTheNetworkWhatTheFormulaSays) {
     for (int peer = 0; peer < 8; ++peer) {
       if (peer != rank && (peer / 4 == rank / 4 || peer == opposite)) peers.push_back(peer);
     }
-    EXPECT_EQ(schedule.sends_to, peers);
+    EXPECT_EQ(test::peers_of(schedule, ActionKind::kSend), peers);
     EXPECT_EQ(schedule.slots, 4);
   }
 }

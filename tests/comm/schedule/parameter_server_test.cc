@@ -23,7 +23,7 @@ TEST(ParameterServerAllReduce, LoadsRankZeroWithEverything) {
   EXPECT_EQ(test::count_of(at(0), ActionKind::kReduce), 4);
   EXPECT_EQ(test::elements_sent(at(3)), 100);
   EXPECT_EQ(test::count_of(at(3), ActionKind::kReduce), 0);
-  EXPECT_EQ(at(3).sends_to, std::vector<int>{0});
+  EXPECT_EQ(test::peers_of(at(3), ActionKind::kSend), std::vector<int>{0});
 }
 
 }  // namespace

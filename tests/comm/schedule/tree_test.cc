@@ -28,8 +28,8 @@ TEST(TreeBroadcast, ServesTheFarthestFirst) {
   for (const Action& action : root.actions) peers.push_back(action.peer);
   EXPECT_EQ(peers, (std::vector<int>{6, 4, 3}));
   const Schedule leaf = tree_broadcast({.at = {.rank = 1, .world_size = 8}, .element_count = 1, .root = 2});
-  EXPECT_TRUE(leaf.sends_to.empty());
-  EXPECT_EQ(leaf.receives_from, std::vector<int>{0});
+  EXPECT_TRUE(test::peers_of(leaf, ActionKind::kSend).empty());
+  EXPECT_EQ(test::peers_of(leaf, ActionKind::kReceive), std::vector<int>{0});
 }
 
 }  // namespace
