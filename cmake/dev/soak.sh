@@ -9,6 +9,8 @@ source cmake/dev/build.sh
 # A row: name, test program, filter of its tests, rounds, rounds a slice.
 soak_rows() {
   cat <<'ROWS'
+interleavings comm_interleavings_test Interleavings.EndInARightResultOrANamedErrorNeverInAHang 20000 2000
+threads comm_sim_threads_test AsRanks/Threads.EndInRightResultsWithLateMessagesAndStalls/* 200 50
 kills comm_drill_test Drill.EverySurvivorOfAKilledRankNamesRankProcessAndEvidence 500 50
 ROWS
 }

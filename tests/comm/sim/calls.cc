@@ -8,9 +8,12 @@ namespace rondo::comm {
 namespace {
 
 std::string_view name(CallKind kind) {
-  constexpr std::array<std::string_view, 4> kNames{"all_reduce", "broadcast", "all_gather", "barrier"};
+  constexpr std::array<std::string_view, 5> kNames{"all_reduce", "reduce_scatter", "broadcast", "all_gather",
+                                                   "barrier"};
   return kNames[static_cast<size_t>(kind)];
 }
+
+bool reduces(CallKind kind) { return kind == CallKind::kAllReduce || kind == CallKind::kReduceScatter; }
 
 int64_t element_count(const Call& call, int ranks, int64_t segment_elements) {
   switch (call.size) {
@@ -42,7 +45,7 @@ int64_t rank_part(const Call& call, int rank) { return (rank + 1) * (call.dtype 
 
 /// What a rank hands in; exact in every type for up to 9 ranks.
 int64_t contribution(const Call& call, int rank, int64_t index) {
-  if (call.kind == CallKind::kAllReduce && call.op == ReduceOp::kBitOr) return int64_t{1} << ((rank + index) % 8);
+  if (reduces(call.kind) && call.op == ReduceOp::kBitOr) return int64_t{1} << ((rank + index) % 8);
   return rank_part(call, rank) + shared_part(call, index);
 }
 
@@ -90,6 +93,11 @@ class CalledWith final : public Called {
         values_ = filled(count, rank_);
         work_ = all_reduce(group, view(values_), call.op, options);
         return;
+      case CallKind::kReduceScatter:
+        input_ = filled(count * ranks_, rank_);
+        values_.resize(static_cast<size_t>(count));
+        work_ = reduce_scatter(group, view(input_), view(values_), call.op, options);
+        return;
       case CallKind::kBroadcast:
         values_ = filled(count, rank_);
         work_ = broadcast(group, view(values_), {call.root % ranks_}, options);
@@ -111,6 +119,9 @@ class CalledWith final : public Called {
       const auto index = static_cast<int64_t>(i);
       int64_t expected = 0;
       if (call_.kind == CallKind::kAllReduce) expected = reduced(call_, ranks_, index);
+      if (call_.kind == CallKind::kReduceScatter) {
+        expected = reduced(call_, ranks_, rank_ * static_cast<int64_t>(values_.size()) + index);
+      }
       if (call_.kind == CallKind::kBroadcast) expected = contribution(call_, call_.root % ranks_, index);
       if (call_.kind == CallKind::kAllGather) {
         expected = contribution(call_, static_cast<int>(index / block), index % block);
@@ -131,7 +142,7 @@ class CalledWith final : public Called {
   }
   T operand(int rank, int64_t index) const {
     const int64_t value = contribution(call_, rank, index);
-    if (call_.kind != CallKind::kAllReduce || call_.op != ReduceOp::kWeightedMean) return static_cast<T>(value);
+    if (!reduces(call_.kind) || call_.op != ReduceOp::kWeightedMean) return static_cast<T>(value);
     // Of weight 0: it must not matter, whatever it is.
     if (weight(call_, rank) == 0) return std::numeric_limits<T>::quiet_NaN();
     return static_cast<T>(value * total_weight(call_, ranks_));
@@ -139,7 +150,7 @@ class CalledWith final : public Called {
 
   const int ranks_;
   const int rank_;
-  std::vector<T> input_;  // of all_gather
+  std::vector<T> input_;  // of reduce_scatter and all_gather
   std::vector<T> values_;
 };
 
@@ -147,9 +158,9 @@ class CalledWith final : public Called {
 
 Call draw_call(Draws& draws, int group, int number) {
   Call call{.group = group, .number = number};
-  call.kind = draws.one_of<CallKind>({CallKind::kAllReduce, CallKind::kAllReduce, CallKind::kAllReduce,
+  call.kind = draws.one_of<CallKind>({CallKind::kAllReduce, CallKind::kAllReduce, CallKind::kReduceScatter,
                                       CallKind::kBroadcast, CallKind::kAllGather, CallKind::kBarrier});
-  call.dtype = draws.one_of<DType>({DType::kFloat32, DType::kFloat64, DType::kInt64, DType::kUInt8});
+  call.dtype = draws.one_of<DType>({DType::kFloat32, DType::kFloat64, DType::kInt32, DType::kInt64, DType::kUInt8});
   call.op = is_floating(call.dtype)
                 ? draws.one_of<ReduceOp>({ReduceOp::kSum, ReduceOp::kMin, ReduceOp::kMax, ReduceOp::kWeightedMean})
                 : draws.one_of<ReduceOp>({ReduceOp::kSum, ReduceOp::kMin, ReduceOp::kMax, ReduceOp::kBitOr});
@@ -161,7 +172,7 @@ Call draw_call(Draws& draws, int group, int number) {
 std::string describe(const Call& call) {
   std::string text = "call " + std::to_string(call.number) + " (" + std::string(name(call.kind));
   if (call.kind != CallKind::kBarrier) text += " of " + std::string(comm::name(call.dtype));
-  if (call.kind == CallKind::kAllReduce) text += ", " + std::string(comm::name(call.op));
+  if (reduces(call.kind)) text += ", " + std::string(comm::name(call.op));
   return text + ", size " + std::to_string(static_cast<int>(call.size)) + ") in group " + std::to_string(call.group);
 }
 
@@ -171,6 +182,8 @@ std::unique_ptr<Called> issue(const Call& call, Group& group, int64_t segment_by
       return std::make_unique<CalledWith<double>>(call, group, segment_bytes);
     case DType::kInt64:
       return std::make_unique<CalledWith<int64_t>>(call, group, segment_bytes);
+    case DType::kInt32:
+      return std::make_unique<CalledWith<int32_t>>(call, group, segment_bytes);
     case DType::kUInt8:
       return std::make_unique<CalledWith<uint8_t>>(call, group, segment_bytes);
     default:

@@ -11,7 +11,7 @@
 
 namespace rondo::comm {
 
-enum class CallKind : uint8_t { kAllReduce, kBroadcast, kAllGather, kBarrier };
+enum class CallKind : uint8_t { kAllReduce, kReduceScatter, kBroadcast, kAllGather, kBarrier };
 /// How many elements, in terms of the group that makes the call.
 enum class CallSize : uint8_t { kNone, kOne, kRanksLessOne, kRanks, kRanksAndOne, kPrime, kSegmentAndOne, kSegments };
 

@@ -176,9 +176,15 @@ Verdict play(const Story& story) {
 
 std::string report(const Story& story, const Verdict& verdict) {
   std::string text = "seed " + std::to_string(story.seed) + ": " + describe(story);
-  for (const std::string& complaint : verdict.complaints) text += "  -> " + complaint + "\n";
+  constexpr size_t kMostTold = 8;
+  for (size_t i = 0; i < std::min(verdict.complaints.size(), kMostTold); ++i) {
+    text += "  -> " + verdict.complaints[i] + "\n";
+  }
+  if (verdict.complaints.size() > kMostTold) {
+    text += "  -> and " + std::to_string(verdict.complaints.size() - kMostTold) + " more\n";
+  }
   if (!verdict.faults_told.empty()) text += "the last faults:\n" + verdict.faults_told;
-  return text + "play it again: RONDO_SOAK_SEED=" + std::to_string(story.seed) + " " +
+  return text + "play it again: RONDO_SOAK_COUNT=1 RONDO_SOAK_FIRST=" + std::to_string(story.seed) + " " +
          std::filesystem::read_symlink("/proc/self/exe").string() +
          " --gtest_filter=Interleavings.EndInARightResultOrANamedErrorNeverInAHang\n";
 }

@@ -1,44 +1,28 @@
-/// Thousands of seeded stories: fake ranks, drawn calls, turns and faults.
-///
-/// RONDO_SOAK_COUNT: how many seeds are played (2,000); RONDO_SOAK_SEED: only this one, for a replay.
+/// Thousands of seeded stories: fake ranks, drawn calls, turns and faults. A round plays the story of its number; see
+/// tests/support/soak.h for how to run some of them, or one again.
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstdlib>
-#include <optional>
+#include <cinttypes>
+#include <cstdio>
 #include <string>
 
 #include "tests/comm/sim/interleaving.h"
+#include "tests/support/soak.h"
 
 namespace rondo::comm {
 namespace {
 
-struct Soak {
-  uint64_t count = 2000;
-  std::optional<uint64_t> only;
-};
-
-Soak read_soak() {
-  Soak soak;
-  if (const char* count = std::getenv("RONDO_SOAK_COUNT")) soak.count = std::stoull(count);
-  if (const char* seed = std::getenv("RONDO_SOAK_SEED")) soak.only = std::stoull(seed);
-  return soak;
-}
+constexpr uint64_t kRoundsInCi = 2000;
+constexpr int kFailuresTold = 5;
 
 TEST(Interleavings, EndInARightResultOrANamedErrorNeverInAHang) {
-  const Soak soak = read_soak();
-  if (soak.only) {
-    const Story story = draw_story(*soak.only);
-    const Verdict verdict = play(story);
-    EXPECT_TRUE(verdict.complaints.empty());
-    std::printf("%s", report(story, verdict).c_str());
-    return;
-  }
+  const test::SoakRounds rounds = test::soak_rounds(kRoundsInCi);
   std::array<uint64_t, kFaultKindCount> faults{};
   std::array<uint64_t, kTroubleCount> troubles{};
   uint64_t right = 0, failed = 0, turns = 0;
   int failures = 0;
-  for (uint64_t seed = 1; seed <= soak.count && failures < 5; ++seed) {
+  for (uint64_t seed = rounds.first; seed < rounds.first + rounds.count && failures < kFailuresTold; ++seed) {
     const Story story = draw_story(seed);
     const Verdict verdict = play(story);
     for (size_t kind = 0; kind < faults.size(); ++kind) faults[kind] += verdict.faults[kind];
@@ -50,15 +34,28 @@ TEST(Interleavings, EndInARightResultOrANamedErrorNeverInAHang) {
     ++failures;
     ADD_FAILURE() << report(story, verdict);
   }
-  std::printf("%lu seeds, %lu turns: %lu right results, %lu named errors; faults:", soak.count, turns, right, failed);
+  std::printf("%" PRIu64 " seeds, %" PRIu64 " turns: %" PRIu64 " right results, %" PRIu64 " named errors; faults:",
+              rounds.count, turns, right, failed);
   for (size_t kind = 0; kind < faults.size(); ++kind) {
-    std::printf(" %s %lu", std::string(name(static_cast<FaultKind>(kind))).c_str(), faults[kind]);
+    std::printf(" %s %" PRIu64, std::string(name(static_cast<FaultKind>(kind))).c_str(), faults[kind]);
   }
   std::printf("; stories that failed, by trouble:");
   for (size_t i = 0; i < troubles.size(); ++i) {
-    std::printf(" %s %lu", std::string(name(static_cast<Trouble>(i))).c_str(), troubles[i]);
+    std::printf(" %s %" PRIu64, std::string(name(static_cast<Trouble>(i))).c_str(), troubles[i]);
   }
   std::printf("\n");
+  if (failures > 0 || rounds.count < kRoundsInCi) return;
+  // Each kind of fault that a story may have did strike, and calls ended both ways.
+  for (const FaultKind kind :
+       {FaultKind::kDelay, FaultKind::kShort, FaultKind::kAgain, FaultKind::kRefuse, FaultKind::kDrop, FaultKind::kMute,
+        FaultKind::kFlip, FaultKind::kStall, FaultKind::kKill}) {
+    EXPECT_GT(faults[static_cast<size_t>(kind)], 0u) << name(kind);
+  }
+  for (size_t trouble = 1; trouble < troubles.size(); ++trouble) {
+    EXPECT_GT(troubles[trouble], 0u) << name(static_cast<Trouble>(trouble));
+  }
+  EXPECT_EQ(troubles[0], 0u);
+  EXPECT_GT(right, failed);
 }
 
 }  // namespace

@@ -136,7 +136,7 @@ TEST(Replay, AReportPrintsTheSeedAndTheCommandThatPlaysItAgain) {
   const std::string text = report(story, {.complaints = {"something"}});
   EXPECT_NE(text.find("seed 77: "), std::string::npos) << text;
   EXPECT_NE(text.find("-> something"), std::string::npos) << text;
-  EXPECT_NE(text.find("RONDO_SOAK_SEED=77 /"), std::string::npos) << text;
+  EXPECT_NE(text.find("RONDO_SOAK_COUNT=1 RONDO_SOAK_FIRST=77 /"), std::string::npos) << text;
   EXPECT_NE(text.find("--gtest_filter=Interleavings.EndIn"), std::string::npos) << text;
 }
 

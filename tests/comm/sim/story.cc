@@ -125,6 +125,10 @@ Story draw_story(uint64_t seed) {
   story.ranks = draws.between(2, 9);
   story.transport = draws.one_of<TransportKind>(
       {TransportKind::kTcp, TransportKind::kTcp, TransportKind::kInproc, TransportKind::kShm});
+  // One that does not serve a call leaves it to the usual choice. Push needs registered memory, hosts are not
+  // simulated.
+  story.algorithm =
+      draws.one_of<std::string>({"", "", "ring", "direct", "one-shot", "chain", "halving", "tree", "parameter-server"});
   story.segment_bytes = draws.one_of<int64_t>({8, 64, 256, 1000});
   story.faults.seed = seed;
   draw_noise(draws, story);
@@ -164,8 +168,9 @@ std::vector<Line> lines_of(const Story& story, int rank) {
 
 std::string describe(const Story& story) {
   std::string text = std::to_string(story.ranks) + " ranks over " + std::string(name(story.transport)) +
-                     ", segments of " + std::to_string(story.segment_bytes) + " bytes, window " +
-                     std::to_string(story.window) + ", trouble: " + std::string(name(story.trouble));
+                     ", algorithm \"" + story.algorithm + "\", segments of " + std::to_string(story.segment_bytes) +
+                     " bytes, window " + std::to_string(story.window) +
+                     ", trouble: " + std::string(name(story.trouble));
   if (story.victim >= 0) text += " of rank " + std::to_string(story.victim);
   if (story.trouble == Trouble::kMismatch) text += ": " + describe(story.other_call);
   text += "\n";

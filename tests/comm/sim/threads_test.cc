@@ -1,7 +1,5 @@
 /// The same drawn calls with threads as ranks, in real time, with late messages, calls that find nothing, stalls, and a
-/// storm of signals.
-///
-/// RONDO_SOAK_COUNT: a hundredth of it are the seeds played over each transport (20).
+/// storm of signals. A round plays the story of its number.
 #include <gtest/gtest.h>
 #include <pthread.h>
 #include <sched.h>
@@ -9,7 +7,6 @@
 #include <algorithm>
 #include <atomic>
 #include <csignal>
-#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -21,16 +18,14 @@
 #include "comm/sim/faulty_transport.h"
 #include "tests/comm/sim/story.h"
 #include "tests/support/run_ranks.h"
+#include "tests/support/soak.h"
 
 namespace rondo::comm {
 namespace {
 
 using namespace std::chrono_literals;
 
-uint64_t seed_count() {
-  const char* count = std::getenv("RONDO_SOAK_COUNT");
-  return std::max<uint64_t>(1, (count != nullptr ? std::stoull(count) : 2000) / 100);
-}
+constexpr uint64_t kRoundsInCi = 20;
 
 /// A story with noise that lasts microseconds, and no trouble but an abort.
 Story draw_threads(uint64_t seed) {
@@ -104,8 +99,9 @@ INSTANTIATE_TEST_SUITE_P(AsRanks, Threads,
                          [](const auto& each) { return std::string(name(each.param)); });
 
 TEST_P(Threads, EndInRightResultsWithLateMessagesAndStalls) {
+  const test::SoakRounds rounds = test::soak_rounds(kRoundsInCi);
   uint64_t faults = 0;
-  for (uint64_t seed = 1; seed <= seed_count() && !HasFailure(); ++seed) {
+  for (uint64_t seed = rounds.first; seed < rounds.first + rounds.count && !HasFailure(); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const Story story = draw_threads(seed);
     const auto injector = std::make_shared<Injector>(story.faults);
