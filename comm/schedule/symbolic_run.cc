@@ -168,8 +168,9 @@ Status SymbolicRun::write(Event event, const Place& place, Pieces pieces) {
       }
       const Message& message = messages_[static_cast<size_t>(reader.message)];
       if (message.received_at > 0 && has_happened({message.to, message.received_at}, clock)) continue;
-      const int64_t later = pair(message.sent.rank, message.to).sent - 1 - message.number;
-      if (message.sent.rank == event.rank && later >= actor(event.rank).schedule->slots) continue;
+      const size_t later = pair(message.sent.rank, message.to).sent.size() - 1 - message.number;
+      const int slots = actor(event.rank).schedule->slots;
+      if (message.sent.rank == event.rank && later >= static_cast<size_t>(slots)) continue;
       return fail(event, "overwrites " + text_of(place) + ", which " + this->text_of(message.sent) +
                              " hands out: rank " + std::to_string(message.to) + " may not have received it yet");
     }
@@ -270,14 +271,14 @@ Status SymbolicRun::send(Event event, const Action& action) {
     return fail(event, "has the wrong peer: sends_to does not name it");
   }
   Pair& link = pair(event.rank, action.peer);
-  if (static_cast<int>(link.under_way.size()) >= schedule.slots) return Status::pending();
+  if (link.sent.size() - link.taken >= static_cast<size_t>(schedule.slots)) return Status::pending();
   const int index = static_cast<int>(messages_.size());
   Message message{
-      .sent = event, .to = action.peer, .number = link.sent++, .action = &action, .pieces = {}, .clock = {}};
+      .sent = event, .to = action.peer, .number = link.sent.size(), .action = &action, .pieces = {}, .clock = {}};
   RONDO_TRY(read(event, action.from[0], message.pieces, index));
   message.clock = actor(event.rank).clock;
   messages_.push_back(std::move(message));
-  link.under_way.push_back(index);
+  link.sent.push_back(index);
   ++proof_.messages;
   return {};
 }
@@ -287,12 +288,11 @@ Status SymbolicRun::receive(Event event, const Action& action) {
   if (!names(schedule.receives_from, action.peer)) {
     return fail(event, "has the wrong peer: receives_from does not name it");
   }
-  auto& under_way = pair(action.peer, event.rank).under_way;
-  if (under_way.empty()) return Status::pending();
-  Message& message = messages_[static_cast<size_t>(under_way.front())];
+  Pair& link = pair(action.peer, event.rank);
+  if (link.taken == link.sent.size()) return Status::pending();
+  Message& message = messages_[static_cast<size_t>(link.sent[link.taken++])];
   const Place& from = message.action->from[0];
   const Place& to = action.to[0];
-  under_way.pop_front();
   const auto mismatch = [&](const std::string& mine, const std::string& theirs) {
     return fail(event, "takes " + mine + ", but the message of " + text_of(message.sent) + " brings " + theirs);
   };

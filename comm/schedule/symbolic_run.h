@@ -14,7 +14,6 @@
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <span>
 #include <string>
 #include <vector>
@@ -51,7 +50,7 @@ class SymbolicRun {
   struct Message {
     Event sent;
     int to = -1;
-    int64_t number = 0;        // on its pair
+    size_t number = 0;         // on its pair
     uint32_t received_at = 0;  // time of the receive; 0: under way
     const Action* action = nullptr;
     std::vector<Piece> pieces;
@@ -61,9 +60,9 @@ class SymbolicRun {
     uint64_t value = 0;
     Clock clock;
   };
-  struct Pair {  // from one rank to another
-    int64_t sent = 0;
-    std::deque<int> under_way;  // messages
+  struct Pair {             // from one rank to another
+    std::vector<int> sent;  // messages, in order
+    size_t taken = 0;       // of them; the rest is under way
     std::vector<Raised> signals;
   };
   struct Actor {
