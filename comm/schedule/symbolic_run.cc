@@ -212,14 +212,19 @@ Status SymbolicRun::check_shape(Event event, const Action& action) const {
       }
     }
   }
+  if (action.kind == ActionKind::kReduce) {
+    for (const auto* places : {&action.from, &action.to}) {
+      for (const Place& place : *places) {
+        if ((place.space == Space::kWire) == (action.to[0].space == Space::kWire)) continue;
+        return fail(event, "mixes " + text_of(place) + " and " + text_of(action.to[0]) +
+                               ", which have different element types");
+      }
+    }
+  }
   if (action.kind == ActionKind::kScale && action.to[0].space == Space::kWire) {
     return fail(event, text_of(action.to[0]) + " has the wire type: widen it first");
   }
   for (size_t t = 0; t < action.to.size(); ++t) {
-    if ((action.to[t].space == Space::kWire) != (action.to[0].space == Space::kWire)) {
-      return fail(event, "stores the same bytes to " + text_of(action.to[0]) + " and " + text_of(action.to[t]) +
-                             ", which have different element types");
-    }
     for (const Place& operand : action.from) {
       if (overlap(action.to[t], operand) && !(action.to[t] == operand)) {
         return fail(event, text_of(action.to[t]) + " overlaps the operand " + text_of(operand) + " without being it");

@@ -121,32 +121,42 @@ TEST(CheckRefuses, ABroadcastThatDivides) {
 
 // -- the wire --------------------------------------------------------------------------------------------------------
 
+/// Rank 0 of two ranks sums in its data's type what arrived in wire memory, and only then rounds; `own` is how it takes
+/// its own operand.
+enum class Own { kRounded, kAsItIs };
+std::vector<Schedule> summed_apart(Own own) {
+  auto ranks = directs(2, 2, Wire::kNarrow);
+  Schedule& self = ranks[0];
+  self.scratch_elements = 3;
+  const auto scratch = [](int64_t at) { return Place{.rank = 0, .space = Space::kScratch, .range = {at, at + 1}}; };
+  auto reduce = find(self, ActionKind::kReduce);
+  const std::vector<Place> arrived = reduce->from;
+  const Place rounded = reduce->to[0];
+  reduce->from = {own == Own::kRounded ? scratch(0) : Place{.rank = 0, .space = Space::kData, .range = {0, 1}},
+                  scratch(1)};
+  reduce->to = {scratch(2)};
+  reduce = self.actions.insert(reduce + 1, {.kind = ActionKind::kCopy, .from = {scratch(2)}, .to = {rounded}}) - 1;
+  for (const int64_t i : {0, 1}) {
+    reduce = self.actions.insert(
+        reduce, {.kind = ActionKind::kCopy, .from = {arrived[static_cast<size_t>(i)]}, .to = {scratch(i)}});
+  }
+  return ranks;
+}
+
 TEST(CheckRefuses, AnOperandThatDidNotPassThroughTheWireType) {
-  auto ranks = directs(4, 8, Wire::kNarrow);
-  // Rank 2 adds its own operand as it is in its data, not the rounded copy.
-  find(ranks[2], ActionKind::kReduce)->from[2] = {.rank = 2, .space = Space::kData, .range = {4, 6}};
-  expect_refused(ranks, 2, {"element 4 holds the operand of rank 2 as it was, not rounded to the wire type"});
+  EXPECT_TRUE(check_schedules({.ranks = summed_apart(Own::kRounded)}).ok());
+  expect_refused(summed_apart(Own::kAsItIs), 0,
+                 {"(reduce", "element 0 holds the operand of rank 0 as it was, not rounded to the wire type"});
 }
 
 TEST(CheckRefuses, AnOwnerThatDoesNotWidenTheBytesThatAllOthersGet) {
-  auto ranks = directs(4, 8, Wire::kNarrow);
-  auto reduce = find(ranks[1], ActionKind::kReduce);
-  const Place rounded = reduce->to[0];
-  const Place scratch{.rank = 1, .space = Space::kScratch, .range = {0, 2}};
-  ranks[1].scratch_elements = 2;
-  reduce->to = {scratch};
-  reduce = ranks[1].actions.insert(reduce + 1, {.kind = ActionKind::kCopy, .from = {scratch}, .to = {rounded}});
-  for (auto at = reduce + 1; at != ranks[1].actions.end(); ++at) {
-    if (at->kind == ActionKind::kCopy && at->from[0] == rounded) at->from[0] = scratch;
-  }
-  expect_refused(ranks, 1, {"rank 1, action", "(copy", "element 2 ends without having been rounded to the wire type"});
-}
-
-TEST(CheckRefuses, AOneShotRankThatKeepsItsUnroundedSum) {
-  auto ranks = test::schedules_of({.algorithm = "one-shot", .n = 3, .elements = 3, .wire = Wire::kNarrow});
-  find(ranks[2], ActionKind::kReduce)->to = {{.rank = 2, .space = Space::kData, .range = {0, 3}}};
-  ranks[2].actions.erase(find(ranks[2], ActionKind::kCopy, 1));
-  expect_refused(ranks, 2, {"(reduce", "element 0 ends without having been rounded to the wire type"});
+  auto ranks = summed_apart(Own::kRounded);
+  const Place sum = find(ranks[0], ActionKind::kReduce)->to[0];
+  Action& widens = *std::ranges::find_if(ranks[0].actions, [](const Action& action) {
+    return action.kind == ActionKind::kCopy && action.to[0].space == Space::kData && action.to[0].range.begin == 0;
+  });
+  widens.from[0] = sum;
+  expect_refused(ranks, 0, {"(copy", "element 0 ends without having been rounded to the wire type"});
 }
 
 TEST(CheckRefuses, APartialSumThatIsRounded) {
@@ -180,10 +190,13 @@ TEST(CheckRefuses, AScaleOfWireMemory) {
   expect_refused(ranks, 0, {"rank 0, action 2 (scale", "has the wire type"});
 }
 
-TEST(CheckRefuses, TargetsOfDifferentElementTypes) {
+TEST(CheckRefuses, AReduceOfDifferentElementTypes) {
   auto ranks = directs(2, 2, Wire::kNarrow);
   find(ranks[0], ActionKind::kReduce)->to.push_back({.rank = 0, .space = Space::kData, .range = {0, 1}});
-  expect_refused(ranks, 0, {"(reduce", "stores the same bytes to wire", "different element types"});
+  expect_refused(ranks, 0, {"(reduce", "mixes data [0, 1) of rank 0 and wire", "different element types"});
+  ranks = test::schedules_of({.algorithm = "one-shot", .n = 3, .elements = 3, .wire = Wire::kNarrow});
+  find(ranks[2], ActionKind::kReduce)->from[2] = {.rank = 2, .space = Space::kData, .range = {0, 3}};
+  expect_refused(ranks, 2, {"(reduce", "mixes data [0, 3) of rank 2 and wire", "different element types"});
 }
 
 // -- results apart from the data -------------------------------------------------------------------------------------

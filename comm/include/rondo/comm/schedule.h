@@ -13,8 +13,8 @@
 /// Note [The wire type]
 /// With Wire::kNarrow every operand, the owner's own included, is rounded to the wire type; the sum is made of these in
 /// the data's accumulator type, divided, and rounded once to the wire type; every rank, the owner included, widens the
-/// same wire bytes. kCopy rounds or widens between kWire and the other spaces, kReduce widens what it reads in kWire
-/// and rounds what it stores there.
+/// same wire bytes. kCopy rounds or widens between kWire and the other spaces; kReduce widens what it reads in kWire
+/// and rounds the sum that it stores there.
 ///
 /// Note [When a sent range is free again]
 /// A kSend reads its range later than it happens. The range is free for stores once anything that the peer does after
@@ -70,7 +70,7 @@ enum class ActionKind : uint8_t {
   kReceive,  // waits for the next message of `peer` and puts it to to[0]; counts and element types must match
   kReduce,  // to[...] := from[0] op from[1] op ... as the canonical tree over the list; every `to` gets the same bytes.
             // A `to` may be exactly one of the operands: all operands of an element are read before it is stored.
-            // Either all of `to` lie in kWire or none
+            // Operands and targets lie in kWire all together, or none of them does
   kCopy,    // to[0] := from[0], rounded or widened between kWire and other spaces
   kScale,   // to[0] is complete without a reduce (one rank): divides by its weight (kWeightedMean), else nothing
   kSignal,  // raises my signal at `peer` to `value` (release); values start at 1 in every collective
@@ -133,9 +133,10 @@ struct Schedule {
   int64_t scratch_elements = 0;
   int64_t wire_elements = 0;
   int64_t result_elements = 0;
-  int slots = 4;                   // messages that a pair may have under way before kSend waits
-  int hop_count = 0;               // for "hop 2 of 6"
-  std::vector<int> sends_to = {};  // peers that exchange descriptors, even for 0 elements; ascending
+  int slots = 4;      // messages that a pair may have under way before kSend waits
+  int hop_count = 0;  // for "hop 2 of 6"
+  // Peers that exchange descriptors, even for 0 elements; ascending. The ring's neighbours are always among them.
+  std::vector<int> sends_to = {};
   std::vector<int> receives_from = {};
   std::vector<Action> actions = {};
 };
