@@ -12,6 +12,7 @@ soak_rows() {
 interleavings comm_interleavings_test Interleavings.EndInARightResultOrANamedErrorNeverInAHang 20000 2000
 threads comm_sim_threads_test AsRanks/Threads.EndInRightResultsWithLateMessagesAndStalls/* 200 50
 kills comm_drill_test Drill.EverySurvivorOfAKilledRankNamesRankProcessAndEvidence 500 50
+large-kills comm_drill_test Drill.TheDeathOfALargeProcessIsSeenAsEarlyAsThatOfASmallOne 100 20
 ROWS
 }
 
@@ -20,7 +21,7 @@ verb_soak() {
   local wanted=() until=0 row bad=0
   while [ $# -gt 0 ]; do
     case $1 in
-      --for) [ $# -gt 1 ] || usage_error "soak: --for needs a time such as 90s, 60m or 8h"; until=$((SECONDS + $(seconds_of "$2"))) || exit; shift ;;
+      --for) [ $# -gt 1 ] || usage_error "soak: --for needs a time such as 90s, 60m or 8h"; until=$(seconds_of "$2") || exit; until=$((SECONDS + until)); shift ;;
       -*) usage_error "soak: unknown argument '$1'; use --for TIME and names of rows" ;;
       *) soak_rows | grep -q "^$1 " || usage_error "soak: there is no row '$1'; rows: $(soak_rows | cut -d' ' -f1 | xargs)"; wanted+=("$1") ;;
     esac

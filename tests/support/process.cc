@@ -75,7 +75,9 @@ Process::~Process() {
   if (output_ >= 0) ::close(output_);
 }
 
-void Process::signal(int number) const { ::kill(pid_, number); }
+void Process::signal(int number) const {
+  if (pid_ > 0) ::kill(pid_, number);  // -1 would mean everybody
+}
 
 std::optional<std::string> Process::line(milliseconds deadline) {
   const auto until = steady_clock::now() + deadline;

@@ -110,6 +110,29 @@ TEST_F(Drill, EverySurvivorOfAKilledRankNamesRankProcessAndEvidence) {
   test::print_samples("kill_to_error_ms", call_ms);
 }
 
+// Its sockets are closed only after its memory is taken apart, which takes a third of a millisecond for each MiB.
+TEST_F(Drill, TheDeathOfALargeProcessIsSeenAsEarlyAsThatOfASmallOne) {
+  const test::SoakRounds rounds = test::soak_rounds(3);
+  std::vector<double> keeper_ms;
+  for (uint64_t round = rounds.first; round < rounds.first + rounds.count; ++round) {
+    const int victim = static_cast<int>(round % kRanks);
+    start({"linger=1"}, victim, "rss_mib=512");
+    ASSERT_TRUE(all_ready());
+    const std::string who = person(victim);
+    const uint64_t killed = kill(victim);
+    for (int rank = 0; rank < kRanks; ++rank) {
+      if (rank == victim) continue;
+      const json said = say(rank, 10s);
+      ASSERT_TRUE(said.contains("code")) << "it hangs: " << said;
+      EXPECT_EQ(said["peer"], victim);
+      EXPECT_THAT(said["text"].get<std::string>(), HasSubstr(who + " died: the kernel released its robust mutex"));
+      ASSERT_GT(said["alarmed_ns"].get<uint64_t>(), killed);
+      keeper_ms.push_back(static_cast<double>(said["alarmed_ns"].get<uint64_t>() - killed) / 1e6);
+    }
+  }
+  test::print_samples("kill_of_512_mib_to_keeper_ms", keeper_ms);
+}
+
 TEST_F(Drill, TwoRanksKilledAtOnceAreTheOnlyOnesThatAreBlamed) {
   for (const auto& [first, second] : {std::pair{0, 1}, {1, 2}, {1, 3}, {3, 0}}) {
     start({});

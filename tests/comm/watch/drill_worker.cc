@@ -6,9 +6,10 @@
 ///   {"code":"kPeerLost","peer":2,"text":"...","at_ns":...,"alarmed_ns":...}   it ended by an error: when the call
 ///                                                 returned, and when this rank's keeper knew (CLOCK_MONOTONIC)
 ///
-/// usage: drill_worker [rounds=N] [leave=N] [timeout_ms=30000] [create_ms=20000] [elements=5000] [linger=0]
+/// usage: drill_worker [rounds=N] [leave=N] [timeout_ms=30000] [create_ms=20000] [elements=5000] [linger=0] [rss_mib=0]
 ///   rounds=0: until an error; leave: closes the group and its endpoint after so many rounds; linger=1: stays after an
-///   error, so that nobody learns of the first death by a second one
+///   error, so that nobody learns of the first death by a second one; rss_mib: memory that the kernel must take apart
+///   at its death
 #include <poll.h>
 #include <unistd.h>
 
@@ -72,8 +73,8 @@ float contribution(int rank, int index, int round) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::map<std::string, int> setting{{"rounds", 0},         {"leave", 0},       {"timeout_ms", 30'000},
-                                     {"create_ms", 20'000}, {"elements", 5000}, {"linger", 0}};
+  std::map<std::string, int> setting{{"rounds", 0},      {"leave", 0},  {"timeout_ms", 30'000}, {"create_ms", 20'000},
+                                     {"elements", 5000}, {"linger", 0}, {"rss_mib", 0}};
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     setting[word.substr(0, word.find('='))] = std::atoi(word.c_str() + word.find('=') + 1);
@@ -90,6 +91,7 @@ int main(int argc, char** argv) {
 
   const int n = group->world_size(), count = setting["elements"];
   std::vector<float> values(static_cast<size_t>(count));
+  const std::vector<char> ballast(static_cast<size_t>(setting["rss_mib"]) << 20, 1);
   uint32_t digest = 0;
   for (int round = 0; setting["rounds"] == 0 || round < setting["rounds"]; ++round) {
     if (setting["leave"] != 0 && round == setting["leave"]) break;
