@@ -229,6 +229,13 @@ TEST(Findings, ExplainAGroupWhoseRecordsWereReplaced) {
   EXPECT_THAT(texts(run({in_call(0, 3, 2), late})), ElementsAre(HasSubstr("rank 1 has not called sequence 3")));
 }
 
+TEST(Findings, CountByRecordsWhereAGroupLostItsPlaceInTheTable) {
+  RankRecord busy = in_call(0, 5, 2), late = rank(1, 5);
+  for (RankRecord* record : {&busy, &late}) record->flight->groups.clear();
+  EXPECT_THAT(texts(run({busy, late})),
+              ElementsAre(HasSubstr("rank 1 has not called sequence 5 of group \"number 77\"")));
+}
+
 TEST(Findings, KeepControlCharactersOfTagsAndNamesOut) {
   RankRecord evil = in_call(0, 1, 2), late = rank(1, 1);
   evil.flight->records.back().tag = "\x1b[2J";
