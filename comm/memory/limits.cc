@@ -88,6 +88,21 @@ std::vector<MemoryLimit> cgroup_limits(const FileReader& read) {
   return limits;
 }
 
+std::vector<MemoryLimit> machine_limits(const FileReader& read) {
+  std::istringstream lines(read("/proc/meminfo").value_or(""));
+  uint64_t total = 0, available = 0;
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string name;
+    uint64_t kibibytes = 0;
+    if (!(words >> name >> kibibytes)) continue;
+    if (name == "MemTotal:" || name == "SwapTotal:") total += kibibytes * 1024;
+    if (name == "MemAvailable:" || name == "SwapFree:") available += kibibytes * 1024;
+  }
+  if (total == 0) return {};
+  return {{"memory of this machine (MemAvailable and SwapFree)", total, available}};
+}
+
 std::vector<MemoryLimit> resource_limits(const FileReader& read) {
   std::vector<MemoryLimit> limits;
   rlimit limit{};

@@ -25,6 +25,9 @@ FileReader system_files();
 
 /// The memory cgroups, v1 and v2, that /proc/self/cgroup names, and all above them, as far as they are readable.
 std::vector<MemoryLimit> cgroup_limits(const FileReader& read);
+/// What the machine itself still has: without a cgroup the kernel would end other processes for a request that is too
+/// large.
+std::vector<MemoryLimit> machine_limits(const FileReader& read);
 /// RLIMIT_AS and RLIMIT_FSIZE (which binds memfds too) of this process, where set.
 std::vector<MemoryLimit> resource_limits(const FileReader& read);
 

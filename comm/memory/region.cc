@@ -79,7 +79,8 @@ Result<Region> Region::allocate(size_t byte_count, const std::string& purpose) {
     return Status(Code::kInvalidArgument,
                   "no region can have " + std::to_string(byte_count) + " bytes (" + purpose + ")");
   auto limits = cgroup_limits(system_files());
-  for (auto& limit : resource_limits(system_files())) limits.push_back(std::move(limit));
+  for (const auto& more : {machine_limits(system_files()), resource_limits(system_files())})
+    limits.insert(limits.end(), more.begin(), more.end());
   RONDO_TRY(check_room(byte_count, purpose, limits));
 
   const auto size = static_cast<off_t>(byte_count);

@@ -49,6 +49,17 @@ TEST(CgroupLimits, AreNoneWhereNothingIsReadable) {
   EXPECT_TRUE(cgroup_limits(files({{"/proc/self/cgroup", "garbage\n0::\n::\n0:x\n"}})).empty());
 }
 
+TEST(MachineLimits, CountWhatIsAvailableAndFreeSwap) {
+  const auto limits =
+      machine_limits(files({{"/proc/meminfo",
+                             "MemTotal:       24684084 kB\nMemFree:          100 kB\nMemAvailable:       2000 kB\n"
+                             "SwapTotal:        16 kB\nSwapFree:          8 kB\nHugePages_Total:       0\n"}}));
+  ASSERT_EQ(limits.size(), 1u);
+  EXPECT_EQ(limits[0].limit, (24'684'084u + 16u) * uint64_t{1024});
+  EXPECT_EQ(limits[0].free, 2008u * 1024u);
+  EXPECT_TRUE(machine_limits(files({})).empty());
+}
+
 TEST(CheckRoom, NamesNeedFreeAndTheTightestLimit) {
   const std::vector<MemoryLimit> limits{{"wide", 1000, 900}, {"narrow", 800, 99}};
   EXPECT_TRUE(check_room(99, "bucket 0", limits).ok());

@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstring>
+#include <fstream>
 #include <utility>
 
 #include "tests/support/descriptors.h"
@@ -92,6 +94,20 @@ TEST(Region, ThatCannotFitIsAnErrorWithNeedFreeAndLimitAndNoSignal) {
   ASSERT_EQ(region.status().code(), Code::kResource);
   for (const char* part : {"bucket 7", "need 2097152", "free 1048576", "limit 1048576", "RLIMIT_FSIZE"})
     EXPECT_NE(region.status().message().find(part), std::string::npos) << part << " in: " << region.status().message();
+}
+
+TEST(Region, OfMoreThanTheMachineHasIsRefusedBeforeTheKernelEndsOtherProcesses) {
+  const int child = ::fork();
+  if (child == 0) {
+    std::ofstream("/proc/self/oom_score_adj") << 1000;  // should this ever break, it shall hit this process first
+    const auto region = Region::allocate(size_t{1} << 50, "bucket 7");
+    const bool refused = region.status().code() == Code::kResource &&
+                         region.status().message().find("bucket 7: need 1125899906842624 bytes") != std::string::npos;
+    ::_exit(refused ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 TEST(Region, WithoutADescriptorLeftIsAnErrorThatNamesTheLimit) {
