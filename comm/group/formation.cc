@@ -107,6 +107,12 @@ Progress GroupFormation::advance(TimePoint now) {
       const Progress progress = call_->advance(now);
       if (progress == Progress::kFailed) return fail(call_->status());
       if (progress != Progress::kDone) return progress;
+      step_ = Step::kEnter;
+      return Progress::kProgressed;
+    }
+    case Step::kEnter: {
+      // A rank that dies before its keeper holds its mutex would be missed by everyone.
+      if (!outside_page().empty()) return Progress::kBlocked;
       GroupIdentity identity{.id = group_id(), .options = options_, .at = at};
       std::vector<std::string> mailboxes;
       for (int rank = 0; rank < at.world_size; ++rank) {
@@ -130,6 +136,15 @@ Progress GroupFormation::advance(TimePoint now) {
       return Progress::kFailed;
   }
   return Progress::kFailed;
+}
+
+std::vector<int> GroupFormation::outside_page() const {
+  const auto page = endpoint_->page();
+  std::vector<int> outside;
+  if (!page || endpoint_->options().keeper == EndpointOptions::Keeper::kOff) return outside;
+  for (int rank = 0; rank < page->rank_count(); ++rank)
+    if (page->membership(rank) == Membership::kAbsent) outside.push_back(rank);
+  return outside;
 }
 
 std::vector<WaitHandle> GroupFormation::wait_handles() const {
@@ -160,8 +175,8 @@ Status GroupFormation::timed_out(Duration waited) {
   const EndpointOptions& endpoint = endpoint_->options();
   std::string absent;
   std::vector<int> missing = unpublished();
-  const bool at_page = missing.empty() && step_ == Step::kPage && page_share_;
-  if (at_page) missing = page_share_->absent();
+  const bool at_page = missing.empty() && ((step_ == Step::kPage && page_share_) || step_ == Step::kEnter);
+  if (at_page) missing = step_ == Step::kEnter ? outside_page() : page_share_->absent();
   for (const int rank : missing) {
     absent += (absent.empty() ? "" : ", ") + std::to_string(rank);
   }
@@ -172,7 +187,7 @@ Status GroupFormation::timed_out(Duration waited) {
       Code::kTimeout,
       "group \"" + options_.name + "\" of " + std::to_string(endpoint.at.world_size) + " ranks did not form in " +
           std::to_string(seconds) + " s: " + who +
-          (at_page ? " stuck: it came, but did not take part in sharing the job page"
+          (at_page ? " stuck or dead: it came, but did not get as far as the job page"
                    : " absent. Likely it was never started, died early, or cannot reach the store"),
       {.rank = endpoint.at.rank, .peer = missing.empty() ? -1 : missing.front(), .operation = "group creation"});
   tell(late);

@@ -28,11 +28,13 @@ class GroupFormation {
   Status timed_out(Duration waited);
 
  private:
-  enum class Step : uint8_t { kPublish, kPage, kGather, kDone, kFailed };
+  enum class Step : uint8_t { kPublish, kPage, kGather, kEnter, kDone, kFailed };
   Progress fail(const Status& why);
   /// Writes the failure into the flight record, and into the page for those who already are in this group.
   void tell(const Status& why);
   uint64_t group_id() const;
+  /// The ranks of this host whose keepers are not on the page yet. Without a keeper of its own a rank asks for none.
+  std::vector<int> outside_page() const;
   /// Asks the store, for at most a second.
   std::vector<int> unpublished();
   std::string key(int rank) const;
