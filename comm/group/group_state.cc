@@ -341,7 +341,7 @@ std::vector<WaitHandle> GroupState::wait_handles() {
 
 Result<Region> GroupState::allocate(size_t byte_count, const std::string& purpose) {
   auto region = Region::allocate(byte_count, purpose);
-  RONDO_TRY(region);
+  if (!region.ok()) return region.status().at({.rank = job_rank(identity_.at.rank)});
   uint64_t id = 0;
   {
     const MutexLock lock(regions_mutex_);

@@ -136,7 +136,8 @@ std::string_view name(FlightState state) {
 std::string FlightRecord::describe() const {
   std::string text(name(kind));
   if (kind != CollectiveKind::kBarrier) text += " of " + std::to_string(element_count) + " " + std::string(name(dtype));
-  if (kind == CollectiveKind::kAllReduce) text += ", " + std::string(name(op));
+  if (kind == CollectiveKind::kAllReduce || kind == CollectiveKind::kReduceScatter)
+    text += ", " + std::string(name(op));
   if (root >= 0) text += ", root " + std::to_string(root);
   if (!tag.empty()) text += ", tag \"" + tag + "\"";
   return text;

@@ -118,6 +118,9 @@ TEST(Flight, FollowsACollectiveThroughItsLife) {
   EXPECT_EQ(record.ended_ns, 3000u);
   EXPECT_FALSE(record.under_way());
 
+  EXPECT_EQ((FlightRecord{.kind = CollectiveKind::kReduceScatter, .element_count = 6}).describe(),
+            "reduce_scatter of 6 float32, sum");
+
   lane.called(call(6, ""), 812, at(4000)).failed(Code::kPeerLost, at(5000));
   Flight flight = held.read();
   ASSERT_EQ(flight.records.size(), 2u);
