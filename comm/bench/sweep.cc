@@ -1,5 +1,6 @@
 #include "comm/bench/sweep.h"
 
+#include <sched.h>
 #include <unistd.h>
 
 #include <map>
@@ -12,6 +13,7 @@ namespace rondo::bench {
 namespace {
 
 using comm::Clock;
+using comm::Deadline;
 using comm::Result;
 using comm::Status;
 
@@ -19,7 +21,7 @@ using comm::Status;
 // whole point has one: SIGALRM ends the process.
 constexpr double kGateSeconds = 60;
 constexpr unsigned kPointSeconds = 300;
-// How long a rank keeps the others waiting to prove that a barrier waits; in calls that are not timed.
+// How long a rank keeps the others waiting inside a barrier to prove that it waits; in calls that are not timed.
 constexpr std::chrono::microseconds kLate{200};
 
 /// Timed calls are measured as they are; in the others each rank in turn comes late to barriers.
@@ -144,7 +146,7 @@ class Sweep {
     RONDO_TRY(room_.gate(comm::in_seconds(kGateSeconds)));
     const bool is_barrier = plan_.collective->content == Content::kNone;
     if (is_barrier && timed == Timed::kNo && number % room_.at().world_size == room_.at().rank) {
-      for (const auto begin = Clock::now(); Clock::now() - begin < kLate;) continue;
+      RONDO_TRY(come_late(static_cast<uint64_t>(number) + 1));
     }
     if (is_barrier) room_.say_entered(static_cast<uint64_t>(number) + 1);
     const auto begin = Clock::now();
@@ -155,6 +157,17 @@ class Sweep {
         is_barrier ? room_.count_absent(static_cast<uint64_t>(number) + 1) : data_.count_wrong(call, number);
     if (wrong > 0) room_.add_wrong(wrong);
     return took.count();
+  }
+
+  /// Returns a while after all others entered barrier `number`.
+  Status come_late(uint64_t number) {
+    const Deadline deadline = comm::in_seconds(kGateSeconds);
+    while (room_.count_absent(number) > 1) {
+      if (deadline.passed(Clock::now())) return {comm::Code::kTimeout, "the other ranks entered no barrier"};
+      ::sched_yield();
+    }
+    for (const auto begin = Clock::now(); Clock::now() - begin < kLate;) continue;
+    return {};
   }
 
   Row make_row(const Point& point, int round) {
