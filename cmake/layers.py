@@ -30,7 +30,7 @@ COMM_PARTS = {
     "group": _LINKS,
     "collective": _LINKS | {"group"},
     "sim": {"base", "schedule", "transport"},
-    "bench": _FLOOR | {"group"},  # a program on top of the public headers; of group it asks which transport was chosen
+    "bench": _FLOOR | {"group", "kernels"},  # a program on the public headers; it asks these what was chosen
 }
 
 FOREIGN = {  # library -> how its headers begin

@@ -11,7 +11,7 @@ using comm::Deadline;
 using comm::Result;
 using comm::Status;
 
-constexpr int kBatches = 11, kRoundTrips = 100;
+constexpr int kBatches = 9, kRoundTrips = 50;
 constexpr uint64_t kLooksBetweenClocks = 65536;
 
 /// Spins without a pause: the time until the other core's store is seen is what is measured.

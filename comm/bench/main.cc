@@ -7,6 +7,7 @@
 #include "comm/bench/rondo_contender.h"
 #include "comm/bench/studies.h"
 #include "comm/bench/sweep.h"
+#include "comm/kernels/kernels.h"
 
 namespace rondo::bench {
 namespace {
@@ -65,6 +66,7 @@ Status measure(const Rank& rank, Report& report) {
   Facts facts = machine_facts(meeting->cpus);
   facts.emplace_back("ranks", rank.place.describe());
   facts.emplace_back("group", (*contender)->description());
+  facts.emplace_back("kernels", std::string(comm::kernel_target()));
   facts.emplace_back("buffers", request.unregistered ? "ordinary memory" : "registered memory");
   if (request.quick) facts.emplace_back("sweep", "quick: shows that it works, no figure to quote");
   facts.emplace_back("flag latency before", nanoseconds_text(*before));

@@ -11,9 +11,7 @@ using comm::DType;
 constexpr int64_t kChunkBytes = 8192;
 constexpr int64_t kCallShift = 31;
 
-/// Types with few exact whole numbers repeat sooner.
-constexpr bool is_narrow(DType type) { return comm::byte_width(type) < 4; }
-constexpr int64_t period_of(DType type) { return is_narrow(type) ? 5 : 97; }
+constexpr int64_t elements_of(Period period) { return period == Period::kShort ? 5 : 97; }
 
 template <typename T>
 void put(std::byte* to, T value) {
@@ -49,12 +47,17 @@ void put_number(DType type, std::byte* to, int64_t value) {
 
 }  // namespace
 
-int exact_ranks(DType type) {
-  // The largest value is period * n (n + 1) / 2; bfloat16 counts to 256, uint8 to 255, float32 to 2^24.
-  return is_narrow(type) ? 9 : 512;
+Period period_for(DType type, std::optional<DType> wire) {
+  return comm::byte_width(wire.value_or(type)) < 4 ? Period::kShort : Period::kLong;
 }
 
-Pattern::Pattern(DType type, int64_t factor) : width_(comm::byte_width(type)), period_(period_of(type)) {
+int exact_ranks(Period period) {
+  // The largest value is elements_of(period) * n (n + 1) / 2; bfloat16 counts to 256, uint8 to 255, float32 to 2^24.
+  return period == Period::kShort ? 9 : 512;
+}
+
+Pattern::Pattern(DType type, Period period, int64_t factor)
+    : width_(comm::byte_width(type)), period_(elements_of(period)) {
   const int64_t periods = kChunkBytes / (period_ * static_cast<int64_t>(width_));
   const int64_t elements = periods * period_;
   chunk_bytes_ = static_cast<size_t>(elements) * width_;

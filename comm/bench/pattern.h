@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -14,14 +15,18 @@
 
 namespace rondo::bench {
 
-/// Ranks for which sums are exact in `type`.
-int exact_ranks(comm::DType type);
+/// How often the pattern repeats: kShort where a type has few exact whole numbers.
+enum class Period : uint8_t { kLong, kShort };
+/// For data of `type`, whose sums travel in `wire` if that is given.
+Period period_for(comm::DType type, std::optional<comm::DType> wire);
+/// Ranks for which sums are exact.
+int exact_ranks(Period period);
 
 /// `factor` times the pattern of one element type.
 class Pattern {
  public:
   /// `factor`: rank + 1 for a rank's input; the sum of those for a sum.
-  Pattern(comm::DType type, int64_t factor);
+  Pattern(comm::DType type, Period period, int64_t factor);
 
   /// `bytes` are whole elements, the first of which has index `first`.
   struct Place {

@@ -41,6 +41,13 @@ constexpr Study kStudies[] = {
 
 Status wrong(std::string sentence) { return {Code::kInvalidArgument, std::move(sentence)}; }
 
+bool has_blocks(const Collective& collective) {
+  for (const Part part : {collective.input, collective.output}) {
+    if (part == Part::kOwnBlock || part == Part::kBlockApart) return true;
+  }
+  return false;
+}
+
 std::vector<std::string> split(const std::string& text) {
   std::vector<std::string> words;
   std::istringstream stream(text);
@@ -56,6 +63,29 @@ Result<DType> parse_dtype(const std::string& text) {
     known += (known.empty() ? "" : ", ") + std::string(name(type));
   }
   return wrong("--dtype " + text + ": there are " + known);
+}
+
+/// A transport between processes; inproc joins fake ranks only.
+Status check_transport(const std::string& text) {
+  if (text.empty() || text == "auto") return {};
+  std::string known = "auto";
+  for (int number = 0;; ++number) {
+    const auto kind = static_cast<comm::TransportKind>(number);
+    if (name(kind).starts_with("unknown")) break;
+    if (kind == comm::TransportKind::kInproc) continue;
+    if (text == name(kind)) return {};
+    known += ", " + std::string(name(kind));
+  }
+  return wrong("--transport " + text + ": between processes there are " + known);
+}
+
+Result<std::optional<DType>> parse_wire(const Request& request, const Collective* collective) {
+  if (request.wire == "same") return std::optional<DType>();
+  if (request.wire != "bf16" && request.wire != "fp16") return wrong("--wire " + request.wire + ": same, bf16 or fp16");
+  if (collective == nullptr || collective->content != Content::kSum || request.dtype != name(DType::kFloat32)) {
+    return wrong("--wire " + request.wire + ": only sums of float32 travel in another type");
+  }
+  return std::optional(request.wire == "bf16" ? DType::kBFloat16 : DType::kFloat16);
 }
 
 Result<std::vector<Point>> make_points(const Request& request, const Collective& collective, DType dtype,
@@ -78,8 +108,7 @@ Result<std::vector<Point>> make_points(const Request& request, const Collective&
     const auto width = static_cast<int64_t>(byte_width(dtype));
     int64_t elements = bytes / width;
     // Blocks are equal: what does not fill n of them is left out, as nccl-tests does.
-    if (collective.input == Part::kOwnBlock || collective.output == Part::kOwnBlock)
-      elements -= elements % surroundings.world_size;
+    if (has_blocks(collective)) elements -= elements % surroundings.world_size;
     if (elements == 0 && bytes > 0) {
       return wrong("--sizes " + size_text(bytes) + ": too small for one " + std::string(name(dtype)) + " a rank");
     }
@@ -104,18 +133,6 @@ Status check_numbers(const Request& request) {
 }
 
 }  // namespace
-
-Result<comm::TransportKind> parse_transport(const std::string& text) {
-  std::string known;
-  for (int number = 0;; ++number) {
-    const auto kind = static_cast<comm::TransportKind>(number);
-    if (name(kind).starts_with("unknown")) break;
-    if (kind == comm::TransportKind::kInproc) continue;
-    if (text == name(kind)) return kind;
-    known += (known.empty() ? "" : ", ") + std::string(name(kind));
-  }
-  return wrong("--transport " + text + ": between processes there are " + known);
-}
 
 int Plan::most_iterations() const {
   int most = trials;
@@ -145,11 +162,14 @@ Result<Plan> make_plan(const Request& request, Surroundings surroundings) {
   const auto dtype = parse_dtype(request.dtype);
   RONDO_TRY(dtype);
   plan.dtype = *dtype;
-  if (world_size > exact_ranks(plan.dtype)) {
-    return wrong("--dtype " + request.dtype + ": results are checked exactly, which " + request.dtype +
-                 " allows for up to " + std::to_string(exact_ranks(plan.dtype)) + " ranks");
+  const auto wire = parse_wire(request, plan.collective);
+  RONDO_TRY(wire);
+  plan.wire = *wire;
+  if (const int most = exact_ranks(period_for(plan.dtype, plan.wire)); world_size > most) {
+    const std::string type(name(plan.wire.value_or(plan.dtype)));
+    return wrong("results are checked exactly, which " + type + " allows for up to " + std::to_string(most) + " ranks");
   }
-  if (!request.transport.empty()) RONDO_TRY(parse_transport(request.transport));
+  RONDO_TRY(check_transport(request.transport));
   plan.rounds = request.rounds > 0 ? request.rounds : (request.quick ? kQuickRounds : kFullRounds);
   plan.first_round = request.first_round;
   if (plan.collective == nullptr) {

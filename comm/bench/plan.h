@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,6 +34,7 @@ struct Plan {
   const Collective* collective = nullptr;  // null: `operation` is a study of its own, and `points` is empty
   std::string operation;
   comm::DType dtype = comm::DType::kFloat32;
+  std::optional<comm::DType> wire;  // what sums travel in, if not in their own type
   std::vector<Point> points;
   int rounds = 1;
   int first_round = 1;
@@ -46,9 +48,6 @@ struct Plan {
 comm::Result<Plan> make_plan(const Request& request, Surroundings surroundings);
 /// One JSON object: what the launcher wants to know before it starts ranks on `cpus`.
 std::string plan_json(const Plan& plan, std::span<const int> cpus);
-
-/// A transport between processes, by name; inproc joins fake ranks only.
-comm::Result<comm::TransportKind> parse_transport(const std::string& text);
 
 /// All operations, a line each: name, tab, what it measures.
 std::string operation_list();

@@ -10,6 +10,7 @@ void add_flags(CLI::App& app, Request& request) {
   app.add_option("operation", request.operation, "a collective, mismatch or create; --list names them");
   app.add_option("--sizes", request.sizes, "bytes of the buffer: 1KiB,64KiB,1MiB");
   app.add_option("--dtype", request.dtype, "element type")->capture_default_str();
+  app.add_option("--wire", request.wire, "what float32 sums travel in: same, bf16 or fp16")->capture_default_str();
   app.add_option("--rounds", request.rounds, "sweeps over all sizes; default 9, with --quick 2");
   app.add_option("--first-round", request.first_round, "the number of the first round");
   app.add_option("--iterations", request.iterations, "timed calls of each size; default by size");

@@ -12,6 +12,7 @@ struct Request {
   std::string operation;          // a collective, "mismatch" or "create"
   std::string sizes;              // "1KiB,64KiB"; empty: the usual ones
   std::string dtype = "float32";  // --dtype
+  std::string wire = "same";      // --wire: what sums travel in
   int rounds = 0;                 // 0: 9, or 2 if quick
   int first_round = 1;            // the number of the first of them
   int iterations = 0;             // timed calls of a point; 0: chosen by its size

@@ -26,22 +26,17 @@ comm::LogSink log_sink(const Request& request) {
 }  // namespace
 
 Result<comm::Bootstrap> find_place(const Request& request) {
-  return comm::read_bootstrap(request.place, comm::process_environment());
+  comm::BootstrapFlags flags = request.place;
+  if (!request.transport.empty()) flags.transport = request.transport;
+  return comm::read_bootstrap(flags, comm::process_environment());
 }
 
 Result<comm::Joined> join_job(const comm::Bootstrap& place, const Request& request, const WrapStore& wrap_store) {
-  std::optional<comm::TransportKind> transport;
-  if (!request.transport.empty()) {
-    const auto named = parse_transport(request.transport);
-    RONDO_TRY(named);
-    transport = *named;
-  }
   auto joined = comm::join(place, log_sink(request), comm::in_seconds(kJoinSeconds));
   RONDO_TRY(joined);
-  if (!transport && !wrap_store) return joined;
+  if (!wrap_store) return joined;
   comm::EndpointOptions options = joined->endpoint.state()->options();
-  if (transport) options.transport = *transport;
-  if (wrap_store) options.store = wrap_store(options.store);
+  options.store = wrap_store(options.store);
   auto endpoint = comm::Endpoint::create(std::move(options));
   RONDO_TRY(endpoint);
   joined->endpoint = *std::move(endpoint);

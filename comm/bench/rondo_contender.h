@@ -11,11 +11,10 @@
 
 namespace rondo::bench {
 
-/// This process's place in its job, before anything is opened.
+/// This process's place in its job and the transport that was asked for, before anything is opened.
 comm::Result<comm::Bootstrap> find_place(const Request& request);
 
-/// Joins the job and chooses the transport. The one place where the bench decides how its endpoint differs from the
-/// job's own: `store`, when given, is put around the job's.
+/// Joins the job. `wrap_store`, when given, is put around the job's store.
 using WrapStore = std::function<std::shared_ptr<comm::Store>(std::shared_ptr<comm::Store>)>;
 comm::Result<comm::Joined> join_job(const comm::Bootstrap& place, const Request& request, const WrapStore& wrap_store);
 

@@ -60,6 +60,7 @@ std::string row_json(const Row& row) {
   json["bytes"] = row.byte_count;
   json["elements"] = row.element_count;
   json["dtype"] = name(row.dtype);
+  json["wire"] = row.wire ? name(*row.wire) : "same";
   json["ranks"] = row.ranks;
   json["shared_cores"] = row.cores == Cores::kShared;
   json["algorithm"] = row.label.algorithm;

@@ -17,6 +17,7 @@ struct Row {
   int64_t byte_count = 0;
   int64_t element_count = 0;
   comm::DType dtype = comm::DType::kFloat32;
+  std::optional<comm::DType> wire;
   Label label;
   int ranks = 1;
   Cores cores = Cores::kOwn;

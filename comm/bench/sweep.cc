@@ -30,19 +30,22 @@ enum class Timed : uint8_t { kNo, kYes };
 /// Inputs and expected results of this rank.
 class Data {
  public:
-  Data(comm::Position at, const Collective& collective, comm::DType dtype)
-      : at_(at), collective_(collective), input_(dtype, at.rank + 1) {
-    if (collective.content == Content::kSum) expected_.emplace_back(dtype, sum_factor(at.world_size));
-    if (collective.content == Content::kRoots) expected_.emplace_back(dtype, 1);
-    if (collective.content == Content::kBlocks) {
-      for (int rank = 0; rank < at.world_size; ++rank) expected_.emplace_back(dtype, rank + 1);
+  Data(comm::Position at, const Plan& plan)
+      : at_(at), collective_(*plan.collective), input_(plan.dtype, period_for(plan.dtype, plan.wire), at.rank + 1) {
+    const auto expect = [&](int64_t factor) {
+      expected_.emplace_back(plan.dtype, period_for(plan.dtype, plan.wire), factor);
+    };
+    if (collective_.content == Content::kSum) expect(sum_factor(at.world_size));
+    if (collective_.content == Content::kRoots) expect(1);
+    if (collective_.content == Content::kBlocks) {
+      for (int rank = 0; rank < at.world_size; ++rank) expect(rank + 1);
     }
   }
 
   void write_input(const Call& call, int64_t number) const {
     const Part part = collective_.input;
     if (part == Part::kNone || (part == Part::kWholeOnRoot && at_.rank != 0)) return;
-    const comm::BufferView& view = part == Part::kOwnBlock ? call.own_block : call.whole;
+    const comm::BufferView& view = view_of(call, part);
     input_.fill({view.bytes(), view.byte_count()}, {.call = number, .first = offset(call, part)});
   }
 
@@ -58,14 +61,20 @@ class Data {
       }
       return wrong;
     }
-    const comm::BufferView& view = collective_.output == Part::kOwnBlock ? call.own_block : call.whole;
+    const comm::BufferView& view = view_of(call, collective_.output);
     return expected_[0].count_wrong({view.bytes(), view.byte_count()},
                                     {.call = number, .first = offset(call, collective_.output)});
   }
 
  private:
+  static const comm::BufferView& view_of(const Call& call, Part part) {
+    if (part == Part::kBlockApart) return call.block_apart;
+    return part == Part::kOwnBlock ? call.own_block : call.whole;
+  }
+  /// Index of a part's first element among those of all ranks.
   int64_t offset(const Call& call, Part part) const {
-    return part == Part::kOwnBlock ? at_.rank * call.own_block.element_count : 0;
+    const bool is_block = part == Part::kOwnBlock || part == Part::kBlockApart;
+    return is_block ? at_.rank * call.own_block.element_count : 0;
   }
 
   const comm::Position at_;
@@ -82,10 +91,10 @@ class Sweep {
         plan_(plan),
         yardstick_(yardstick),
         report_(report),
-        data_(contender.at(), *plan.collective, plan.dtype) {}
+        data_(contender.at(), plan) {}
 
   Status run() {
-    auto memory = contender_.memory(static_cast<size_t>(plan_.most_bytes()));
+    auto memory = contender_.memory(call_bytes(contender_.at(), plan_.most_bytes()));
     RONDO_TRY(memory);
     memory_ = *memory;
     std::vector<std::vector<Row>> rows(plan_.points.size());
@@ -110,7 +119,8 @@ class Sweep {
 
  private:
   Result<Row> measure(const Point& point, int round) {
-    const Call call = make_call(contender_.at(), memory_.data(), point.element_count, plan_.dtype);
+    Call call = make_call(contender_.at(), memory_.data(), point.element_count, plan_.dtype);
+    call.wire = plan_.wire;
     const auto before = flag_latency(room_, comm::in_seconds(kGateSeconds));
     RONDO_TRY(before);
     RONDO_TRY(contender_.prepare(*plan_.collective, call));
@@ -129,7 +139,7 @@ class Sweep {
     const auto after = flag_latency(room_, comm::in_seconds(kGateSeconds));
     RONDO_TRY(after);
     row.flag_after_ns = *after;
-    if (yardstick_ == Yardstick::kCopyRate && plan_.collective->content == Content::kSum) {
+    if (yardstick_ == Yardstick::kCopyRate && is_all_reduce()) {
       const auto copy =
           copy_time(room_, memory_.first(static_cast<size_t>(point.byte_count)), comm::in_seconds(kGateSeconds));
       RONDO_TRY(copy);
@@ -170,12 +180,18 @@ class Sweep {
     return {};
   }
 
+  /// The floor of two copies is that of results which are sums and whole on every rank.
+  bool is_all_reduce() const {
+    return plan_.collective->content == Content::kSum && plan_.collective->output == Part::kWhole;
+  }
+
   Row make_row(const Point& point, int round) {
     Row row{.operation = plan_.operation,
             .reduction = std::string(reduction_name(*plan_.collective)),
             .byte_count = point.byte_count,
             .element_count = point.element_count,
             .dtype = plan_.dtype,
+            .wire = plan_.wire,
             .label = contender_.label(),
             .ranks = contender_.at().world_size,
             .cores = room_.cores(),

@@ -53,6 +53,9 @@ class Match {
       : request_(request), contenders_(contenders(request.rivals, request.field)) {}
 
   Result<int> run() {
+    if (contenders_.size() == 1) {
+      return Status(Code::kInvalidArgument, "--against: none of these rivals has " + request_.field.operation);
+    }
     auto drivers = find_drivers(contenders_);
     RONDO_TRY(drivers);
     drivers_ = *std::move(drivers);

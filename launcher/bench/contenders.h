@@ -36,7 +36,7 @@ struct Field {
   enum class Cores : uint8_t { kOwn, kShared } cores = Cores::kOwn;
 };
 
-/// Rondo first, then every setting of `rivals` that makes sense here.
+/// Rondo first, then every setting of `rivals` that makes sense here: none of a library that lacks the operation.
 std::vector<Contender> contenders(std::span<const Rival> rivals, const Field& field);
 
 /// The order of a round, which counts from 1: everyone is first once, so that no one always runs on a warm machine.

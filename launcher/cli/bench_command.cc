@@ -35,7 +35,7 @@ std::string footer() {
 struct BenchFlags {
   JobFlags job{.ranks = "2", .run_dir = {}, .log_dir = {}, .grace_seconds = 10};
   std::string operation, against, json_file;
-  std::string sizes, rounds, iterations, dtype, algorithm, transport;
+  std::string sizes, rounds, iterations, dtype, wire, algorithm, transport;
   bool unregistered = false, quick = false;
 };
 
@@ -44,6 +44,8 @@ void add_bench_flags(CLI::App& app, BenchFlags& flags) {
   app.add_option("operation", flags.operation);
   app.add_option("--sizes", flags.sizes, "bytes of the buffer; default 1KiB,64KiB,1MiB,16MiB,64MiB")->type_name("LIST");
   app.add_option("--dtype", flags.dtype, "element type; default float32")->type_name("TYPE");
+  app.add_option("--wire", flags.wire, "what float32 sums travel in: same, bf16, fp16; default same")
+      ->type_name("TYPE");
   app.add_option("--rounds", flags.rounds, "sweeps over all sizes; default 9")->type_name("N");
   app.add_option("--iterations", flags.iterations, "timed calls of a size in a round; default by size")->type_name("N");
   app.add_option("--algorithm", flags.algorithm, "by name; default: as the group chooses")->type_name("NAME");
@@ -69,6 +71,7 @@ Words words_of(const BenchFlags& flags) {
   pass(words.shared, "--dtype", flags.dtype);
   pass(words.shared, "--iterations", flags.iterations);
   if (flags.quick) words.shared.emplace_back("--quick");
+  pass(words.ours, "--wire", flags.wire);
   pass(words.ours, "--algorithm", flags.algorithm);
   pass(words.ours, "--transport", flags.transport);
   if (flags.unregistered) words.ours.emplace_back("--unregistered");

@@ -83,6 +83,8 @@ TEST(Usage, OfBenchNamesTheFlagAndWhatItTakes) {
        "rondo bench: --transport pigeon: between processes"},
       {{"bench", "all_reduce", "--quick", "--iterations", "many"}, "--iterations"},
       {{"bench", "all_reduce", "--quick", "-n", "0"}, "--nproc-per-node 0"},
+      {{"bench", "all_gather", "--quick", "--wire", "bf16"}, "only sums of float32 travel in another type"},
+      {{"bench", "reduce_scatter", "--quick", "--against", "gloo"}, "none of these rivals has reduce_scatter"},
       {{"bench", "barrier", "--quick", "--sizes", "1KiB"}, "a barrier has no size"},
       {{"bench", "mismatch", "--quick", "-n", "1"}, "a mismatch needs two ranks at least"},
       {{"bench", "mismatch", "--quick", "--against", "gloo"}, "only collectives have rivals, and mismatch is none"},

@@ -43,6 +43,11 @@ const std::map<std::string_view, Function> kFunctions{
        return MPI_Allreduce(MPI_IN_PLACE, call.whole.data, count_of(call.whole), mpi_type(call.whole.dtype), MPI_SUM,
                             MPI_COMM_WORLD);
      }},
+    {"reduce_scatter",
+     [](const Call& call) {
+       return MPI_Reduce_scatter_block(call.whole.data, call.block_apart.data, count_of(call.block_apart),
+                                       mpi_type(call.whole.dtype), MPI_SUM, MPI_COMM_WORLD);
+     }},
     {"all_gather",
      [](const Call& call) {
        return MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, call.whole.data, count_of(call.own_block),

@@ -55,7 +55,7 @@ TEST(Pattern, IsItsClosedFormInEveryType) {
       for (const int64_t call : {0, 1, 7, 1000}) {
         for (const int64_t first : {0, 1, 4099}) {
           std::vector<std::byte> bytes(static_cast<size_t>(count) * width);
-          Pattern(type, 3).fill(bytes, {.call = call, .first = first});
+          Pattern(type, period_for(type, {}), 3).fill(bytes, {.call = call, .first = first});
           for (int64_t i = 0; i < count; ++i) {
             ASSERT_EQ(number_at(type, bytes.data() + static_cast<size_t>(i) * width),
                       expected(type, 3, call, first + i))
@@ -69,10 +69,10 @@ TEST(Pattern, IsItsClosedFormInEveryType) {
 
 TEST(Pattern, SumsOfAsManyRanksAsItAllowsAreExact) {
   for (const DType type : kTypes) {
-    const int n = exact_ranks(type);
+    const int n = exact_ranks(period_for(type, {}));
     const size_t width = comm::byte_width(type);
     std::vector<std::byte> sum(5 * width);
-    Pattern(type, sum_factor(n)).fill(sum, {});
+    Pattern(type, period_for(type, {}), sum_factor(n)).fill(sum, {});
     for (int64_t i = 0; i < 5; ++i) {
       double added = 0;
       for (int rank = 0; rank < n; ++rank) added += static_cast<double>(expected(type, rank + 1, 0, i));
@@ -81,8 +81,18 @@ TEST(Pattern, SumsOfAsManyRanksAsItAllowsAreExact) {
   }
 }
 
+TEST(Pattern, OfFloatsThatTravelNarrowerIsExactInTheWireType) {
+  const Period period = period_for(DType::kFloat32, DType::kBFloat16);
+  std::vector<std::byte> sum(5 * sizeof(float));
+  Pattern(DType::kFloat32, period, sum_factor(exact_ranks(period))).fill(sum, {});
+  for (int64_t i = 0; i < 5; ++i) {
+    const auto value = static_cast<float>(number_at(DType::kFloat32, sum.data() + i * 4));
+    EXPECT_EQ(std::bit_cast<uint32_t>(value) & 0xffff, 0U) << value << " needs more than bfloat16's bits";
+  }
+}
+
 TEST(Pattern, CountsEachWrongElementOnce) {
-  const Pattern pattern(DType::kFloat32, 5);
+  const Pattern pattern(DType::kFloat32, Period::kLong, 5);
   std::vector<std::byte> bytes(10'000 * sizeof(float));
   const Pattern::Place place{.call = 4, .first = 11};
   pattern.fill(bytes, place);
@@ -92,14 +102,15 @@ TEST(Pattern, CountsEachWrongElementOnce) {
 }
 
 TEST(Pattern, OfAnotherRankCallOrPlaceIsWrongAlmostEverywhere) {
-  const Pattern pattern(DType::kFloat32, 2);
+  const Pattern pattern(DType::kFloat32, Period::kLong, 2);
   std::vector<std::byte> bytes(970 * sizeof(float));
   pattern.fill(bytes, {.call = 3, .first = 0});
   EXPECT_EQ(pattern.count_wrong(bytes, {.call = 4, .first = 0}), 970) << "a stale result";
   EXPECT_EQ(pattern.count_wrong(bytes, {.call = 3, .first = 1}), 970) << "a result one element off";
   EXPECT_EQ(pattern.count_wrong(bytes, {.call = 3, .first = 256}), 970) << "a block in a neighbour's place";
   // 3 (1 + x) = 2 (1 + y) happens for the same x and y in no element.
-  EXPECT_EQ(Pattern(DType::kFloat32, 3).count_wrong(bytes, {.call = 3, .first = 0}), 970) << "a rank left out";
+  EXPECT_EQ(Pattern(DType::kFloat32, Period::kLong, 3).count_wrong(bytes, {.call = 3, .first = 0}), 970)
+      << "a rank left out";
 }
 
 }  // namespace

@@ -98,6 +98,10 @@ TEST(Plan, RefusesWhatCannotBeMeasuredAndNamesTheFlag) {
       {{.operation = "all_reduce", .rounds = -1}, 2, "--rounds"},
       {{.operation = "all_reduce", .iterations = -1}, 2, "--iterations"},
       {{.operation = "all_reduce", .transport = "inproc"}, 2, "--transport inproc: between processes there are "},
+      {{.operation = "all_reduce", .wire = "int8"}, 2, "--wire int8: same, bf16 or fp16"},
+      {{.operation = "all_gather", .wire = "bf16"}, 2, "only sums of float32 travel in another type"},
+      {{.operation = "all_reduce", .dtype = "float64", .wire = "bf16"}, 2, "only sums of float32"},
+      {{.operation = "all_reduce", .wire = "bf16"}, 10, "bfloat16 allows for up to 9 ranks"},
       {{.operation = "mismatch"}, 1, "two ranks at least"},
   };
   for (const Mistake& mistake : mistakes) {
@@ -120,6 +124,7 @@ TEST(Plan, EveryCollectiveIsListed) {
 
 TEST(Plan, BusBandwidthIsCountedAsNcclTestsDoes) {
   EXPECT_DOUBLE_EQ(find_collective("all_reduce")->bus_factor(4), 1.5);
+  EXPECT_DOUBLE_EQ(find_collective("reduce_scatter")->bus_factor(4), 0.75);
   EXPECT_DOUBLE_EQ(find_collective("all_gather")->bus_factor(4), 0.75);
   EXPECT_DOUBLE_EQ(find_collective("broadcast")->bus_factor(4), 1);
 }

@@ -59,6 +59,12 @@ class FakeContender : public Contender {
     for (size_t i = 0; i < count; ++i) result[i] = value(collective, i, count);
     shared_.meet.arrive_and_wait();  // all have read
     if (fault_ == Fault::kSkipsTheCall) return {};
+    if (collective.name == "reduce_scatter") {
+      const auto block = static_cast<size_t>(call.block_apart.element_count);
+      std::memcpy(call.block_apart.data, result.data() + static_cast<size_t>(at_.rank) * block, block * sizeof(float));
+      if (fault_ == Fault::kElement) static_cast<float*>(call.block_apart.data)[block / 2] += 1;
+      return {};
+    }
     if (fault_ == Fault::kElement) result[count / 2] += 1;
     std::memcpy(own, result.data(), count * sizeof(float));
     return {};
@@ -140,6 +146,7 @@ TEST(Sweep, WritesARowForEachRoundAndSizeAndThenOneForEachSize) {
     EXPECT_LE(row["min_us"].get<double>(), row["p50_us"].get<double>());
     EXPECT_LE(row["p99_us"].get<double>(), row["max_us"].get<double>());
     EXPECT_GT(row["floor_us"].get<double>(), 0);
+    EXPECT_EQ(row["wire"], "same");
     EXPECT_TRUE(row["shared_cores"].get<bool>());
   }
 }
@@ -148,6 +155,7 @@ TEST(Sweep, CountsAnElementThatOneRankGotWrongInEveryCall) {
   // 2 rounds x 2 sizes x (2 calls to warm up + 4 timed), one element each.
   EXPECT_EQ(wrong_in(rows_of(3, quick("all_reduce"), Fault::kElement)), 2 * 2 * (2 + 4));
   EXPECT_EQ(wrong_in(rows_of(2, quick("all_gather"), Fault::kElement)), 2 * 2 * (2 + 4));
+  EXPECT_EQ(wrong_in(rows_of(2, quick("reduce_scatter"), Fault::kElement)), 2 * 2 * (2 + 4));
   EXPECT_EQ(wrong_in(rows_of(3, quick("broadcast"), Fault::kElement)), 2 * 2 * (2 + 4));
 }
 

@@ -40,7 +40,7 @@ void expect_complete(const json& row) {
 
 TEST(Bench, OfEveryCollectiveIsRightOnTwoAndThreeRanks) {
   const TemporaryFolder folder;
-  for (const char* operation : {"all_reduce", "all_gather", "broadcast", "barrier"}) {
+  for (const char* operation : {"all_reduce", "reduce_scatter", "all_gather", "broadcast", "barrier"}) {
     for (const char* ranks : {"2", "3"}) {
       std::vector<std::string> arguments{"bench",        operation, "-n",     ranks,       "--quick",
                                          "--iterations", "5",       "--json", "rows.jsonl"};
@@ -81,6 +81,20 @@ TEST(Bench, SaysWhatAReaderMustKnow) {
   EXPECT_EQ(row["registered"], false);
 }
 
+TEST(Bench, MeasuresTheTransportAndTheWireThatWereAsked) {
+  const TemporaryFolder folder;
+  for (const char* wire : {"same", "bf16", "fp16"}) {
+    const Outcome run = run_rondo({"bench", "all_reduce", "--quick", "--sizes", "100000", "--transport", "tcp",
+                                   "--wire", wire, "--json", "rows.jsonl"},
+                                  {.folder = folder.path()});
+    ASSERT_EQ(run.exit_code, 0) << run.errors;
+    const auto row = rows_of(folder.path() / "rows.jsonl", "row").at(0);
+    EXPECT_EQ(row["transport"], "tcp");
+    EXPECT_EQ(row["wrong"], 0);
+    EXPECT_EQ(row["wire"] == "same", std::string(wire) == "same");
+  }
+}
+
 TEST(Bench, RefusesToCallTheFiguresOfAnotherBuildFigures) {
   const TemporaryFolder folder;
   const auto version = json::parse(run_rondo({"version", "--json"}, {.folder = folder.path()}).output);
@@ -97,7 +111,8 @@ TEST(Bench, ListsItsOperations) {
   const TemporaryFolder folder;
   const Outcome run = run_rondo({"bench"}, {.folder = folder.path()});
   EXPECT_EQ(run.exit_code, 0);
-  for (const char* operation : {"all_reduce", "all_gather", "broadcast", "barrier", "mismatch", "create"}) {
+  for (const char* operation :
+       {"all_reduce", "reduce_scatter", "all_gather", "broadcast", "barrier", "mismatch", "create"}) {
     EXPECT_THAT(run.output, HasSubstr(std::string("  ") + operation + " "));
   }
 }

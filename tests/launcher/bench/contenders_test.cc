@@ -61,6 +61,11 @@ TEST(Contenders, OfOtherOperationsHaveNoAllReduceAlgorithms) {
               ElementsAre("rondo", "gloo-ring", "openmpi", "openmpi-copy-in-out", "mpich"));
 }
 
+TEST(Contenders, AreNotThoseThatLackTheOperation) {
+  EXPECT_THAT(names_of(contenders(kAllRivals, {.operation = "reduce_scatter", .ranks = 2})),
+              ElementsAre("rondo", "openmpi", "openmpi-copy-in-out", "mpich"));
+}
+
 TEST(Contenders, ThatPollAreLeftOutWhereRanksShareCores) {
   const Field own{.operation = "all_reduce", .ranks = 4};
   Field shared = own;
