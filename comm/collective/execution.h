@@ -81,7 +81,7 @@ class Execution {
   std::array<std::byte, kDescriptorBytes> mine_{};
   std::array<std::byte, kDescriptorBytes> theirs_{};
   std::vector<Peer> peers_;
-  PlaceWeights weights_;  // of the operands in a place of this rank; absent: this rank's own
+  PlaceWeights weights_;                    // of the operands in a place of this rank; absent: this rank's own
   std::vector<const std::byte*> operands_;  // of the reduction under way
   std::vector<std::byte*> targets_;
   bool started_ = false;

@@ -260,7 +260,9 @@ bool GroupState::ended_by_page(TimePoint) {
   std::string text = reason->text;
   if (reason->reporter >= 0 && reason->reporter != me)
     text += " (said by rank " + std::to_string(reason->reporter) + ")";
-  end_locked(Status(reason->code, text, {.rank = me, .peer = reason->culprit}));
+  // Of two ranks that disagree each is the other's.
+  const bool seen_by_other = reason->code == Code::kMismatch && reason->culprit == me;
+  end_locked(Status(reason->code, text, {.rank = me, .peer = seen_by_other ? reason->reporter : reason->culprit}));
   return true;
 }
 

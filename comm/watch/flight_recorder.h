@@ -102,7 +102,8 @@ class FlightNote {
 class FlightLane {
  public:
   FlightLane() = default;
-  /// Begins a record. The lane's group must be called in order.
+  /// Begins a record. The lane's group must be called in order. It leaves none where another thread has been writing
+  /// one for so long that the ring came round.
   FlightNote called(const FlightCall& call, uint64_t sequence, TimePoint now);
   /// The group ended; calls that come later are recorded, too, but no longer counted for it.
   void ended(Code code, int culprit, TimePoint now);
@@ -175,7 +176,17 @@ inline FlightNote FlightLane::called(const FlightCall& call, uint64_t sequence, 
   __builtin_prefetch(following + flight::kRecordWords / 2, 1);
   // Released one by one, so that a reader that sees one of them also sees that the version is odd.
   const auto put = [record](size_t word, uint64_t value) { record[word].store(value, std::memory_order_release); };
-  record[flight::kVersion].store(flight::version_of(ordinal) - 1, std::memory_order_relaxed);
+  auto& count = group_[flight::kGroupCalled];
+  count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  FlightNote note;
+  note.group_ = group_;
+  // A thread that stood still for a whole round of the ring may still be at this place, or be this one.
+  uint64_t version = record[flight::kVersion].load(std::memory_order_relaxed);
+  const uint64_t mine = flight::version_of(ordinal);
+  if (version % 2 != 0 || version >= mine ||
+      !record[flight::kVersion].compare_exchange_strong(version, mine - 1, std::memory_order_relaxed)) {
+    return note;
+  }
   put(flight::kGroup, id_);
   put(flight::kSequence, sequence);
   put(flight::kCount, static_cast<uint64_t>(call.element_count));
@@ -195,12 +206,8 @@ inline FlightNote FlightLane::called(const FlightCall& call, uint64_t sequence, 
     std::memcpy(tag.data(), call.tag.data(), tag_bytes);
     for (size_t i = 0; i < tag.size(); ++i) put(flight::kTag + i, tag[i]);
   }
-  record[flight::kVersion].store(flight::version_of(ordinal), std::memory_order_release);
-  auto& count = group_[flight::kGroupCalled];
-  count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  FlightNote note;
+  record[flight::kVersion].store(mine, std::memory_order_release);
   note.record_ = record;
-  note.group_ = group_;
   note.ordinal_ = ordinal;
   return note;
 }

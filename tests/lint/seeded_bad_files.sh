@@ -61,8 +61,8 @@ X
 rejects "schedule includes transport" comm/schedule/a.cc "no arrow from transport to schedule" <<'X'
 #include "comm/transport/add.h"
 X
-rejects "sim includes transport" comm/sim/a.cc "no arrow from transport to sim" <<'X'
-#include "comm/transport/add.h"
+rejects "sim includes group" comm/sim/a.cc "no arrow from group to sim" <<'X'
+#include "comm/group/add.h"
 X
 rejects "a public header shows a private one" comm/include/rondo/comm/b.h "must not include the private" <<'X'
 /// Shows what it should not.

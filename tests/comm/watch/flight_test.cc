@@ -44,7 +44,7 @@ Held hold(FlightOptions options = {.at = {.rank = 2, .world_size = 4}, .generati
   EXPECT_TRUE(region.ok()) << region.status().text();
   held.region = *std::move(region);
   options.descriptor = ::dup(held.region.descriptor());
-  auto recorder = open_flight_recorder(std::move(options));
+  auto recorder = open_flight_recorder(options);
   EXPECT_TRUE(recorder.ok()) << recorder.status().text();
   held.recorder = *std::move(recorder);
   return held;
@@ -308,6 +308,27 @@ TEST(Flight, IsConsistentForAReaderBesideTwoWriters) {
   stop.store(true);
   for (auto& writer : writers) writer.join();
   EXPECT_GT(seen, 1000u);
+}
+
+TEST(Flight, LeavesAloneAPlaceThatAnotherThreadIsStillWriting) {
+  Held held = hold();
+  FlightLane lane = held.recorder->lane({.id = 1, .name = "world"}, at(1));
+  lane.called(call(0, "slow"), 0, at(1));
+  auto* words = reinterpret_cast<flight::Word*>(held.region.bytes().data());
+  auto& version = words[flight::kRecordsAt];
+  version.store(version.load() - 1);  // as if its thread had not come to the end yet
+  for (uint64_t i = 1; i <= kFlightRecords; ++i) lane.called(call(i, "fast"), i, at(2)).finished(at(3));
+  Flight flight = held.read();
+  EXPECT_EQ(flight.torn, 1u);
+  EXPECT_EQ(flight.records.size(), kFlightRecords - 1);
+  EXPECT_EQ(flight.groups[0].called, kFlightRecords + 1);
+  EXPECT_EQ(flight.groups[0].finished, kFlightRecords);
+
+  version.store(version.load() + 1);
+  flight = held.read();
+  EXPECT_EQ(flight.torn, 0u);
+  EXPECT_EQ(flight.records.front().tag, "slow");
+  EXPECT_EQ(flight.records.front().sequence, 0u);
 }
 
 TEST(Flight, LeavesOutARecordThatWasNeverCompleted) {
