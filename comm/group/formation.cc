@@ -152,7 +152,7 @@ std::vector<WaitHandle> GroupFormation::wait_handles() const {
   return call_ ? call_->wait_handles() : std::vector<WaitHandle>();
 }
 
-std::vector<int> GroupFormation::unpublished() {
+Result<std::vector<int>> GroupFormation::unpublished() {
   const EndpointOptions& endpoint = endpoint_->options();
   Env& env = *endpoint.env;
   StoreRequest request{.kind = StoreRequest::Kind::kCheck};
@@ -160,36 +160,51 @@ std::vector<int> GroupFormation::unpublished() {
   const auto check = endpoint.store->start(std::move(request));
   const Deadline deadline{env.now() + std::chrono::seconds(1)};
   Progress progress = Progress::kProgressed;
-  while (progress != Progress::kDone && progress != Progress::kFailed && !deadline.passed(env.now())) {
+  while (progress != Progress::kDone) {
     progress = check->advance(env.now());
+    if (progress == Progress::kFailed) return check->status();
+    if (deadline.passed(env.now())) return Status(Code::kTimeout, "the store does not answer");
     if (progress == Progress::kBlocked) env.idle(check->wait_handles(), std::chrono::milliseconds(5));
   }
   std::vector<int> absent;
-  for (size_t rank = 0; progress == Progress::kDone && rank < check->values().size(); ++rank) {
+  for (size_t rank = 0; rank < check->values().size(); ++rank) {
     if (check->values()[rank] != "1") absent.push_back(static_cast<int>(rank));
   }
   return absent;
 }
 
+GroupFormation::Absence GroupFormation::absence() {
+  const auto absent = unpublished();
+  if (!absent.ok())
+    return {.text = "who is absent is unknown: " + absent.status().message(), .peer = absent.status().where().peer};
+  std::vector<int> missing = *absent;
+  std::string what = " absent. Likely it was never started, died early, or cannot reach the store";
+  if (missing.empty()) {
+    what = " stuck or dead: it came, but did not get as far as the job page";
+    if (step_ == Step::kPage && page_share_) missing = page_share_->absent();
+    if (step_ == Step::kEnter) missing = outside_page();
+  }
+  if (missing.empty()) return {.text = "all ranks came, the last of them too late", .peer = -1};
+  std::string who = "rank ";
+  for (const int rank : missing) who += (rank == missing.front() ? "" : ", ") + std::to_string(rank);
+  return {.text = who + (missing.size() == 1 ? " is" : " are") + what, .peer = missing.front()};
+}
+
 Status GroupFormation::timed_out(Duration waited) {
   const EndpointOptions& endpoint = endpoint_->options();
-  std::string absent;
-  std::vector<int> missing = unpublished();
-  const bool at_page = missing.empty() && ((step_ == Step::kPage && page_share_) || step_ == Step::kEnter);
-  if (at_page) missing = step_ == Step::kEnter ? outside_page() : page_share_->absent();
-  for (const int rank : missing) {
-    absent += (absent.empty() ? "" : ", ") + std::to_string(rank);
+  // A rank that gave up before this one knew why, and may have taken the store with it.
+  const auto page = endpoint_->page();
+  if (const auto why = page ? page->abort_of(group_id()) : std::nullopt) {
+    return {why->code,
+            why->text + " (said by rank " + std::to_string(why->reporter) + ")",
+            {.rank = endpoint.at.rank, .peer = why->culprit, .operation = "group creation"}};
   }
+  const Absence absence = this->absence();
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(waited).count();
-  const std::string who =
-      absent.empty() ? "some rank is" : "rank " + absent + (absent.find(',') == std::string::npos ? " is" : " are");
-  Status late(
-      Code::kTimeout,
-      "group \"" + options_.name + "\" of " + std::to_string(endpoint.at.world_size) + " ranks did not form in " +
-          std::to_string(seconds) + " s: " + who +
-          (at_page ? " stuck or dead: it came, but did not get as far as the job page"
-                   : " absent. Likely it was never started, died early, or cannot reach the store"),
-      {.rank = endpoint.at.rank, .peer = missing.empty() ? -1 : missing.front(), .operation = "group creation"});
+  Status late(Code::kTimeout,
+              "group \"" + options_.name + "\" of " + std::to_string(endpoint.at.world_size) +
+                  " ranks did not form in " + std::to_string(seconds) + " s: " + absence.text,
+              {.rank = endpoint.at.rank, .peer = absence.peer, .operation = "group creation"});
   tell(late);
   return late;
 }

@@ -35,8 +35,14 @@ class GroupFormation {
   uint64_t group_id() const;
   /// The ranks of this host whose keepers are not on the page yet. Without a keeper of its own a rank asks for none.
   std::vector<int> outside_page() const;
+  /// Who keeps the group from forming, as far as this rank can find out.
+  struct Absence {
+    std::string text;
+    int peer = -1;
+  };
+  Absence absence();
   /// Asks the store, for at most a second.
-  std::vector<int> unpublished();
+  Result<std::vector<int>> unpublished();
   std::string key(int rank) const;
 
   const std::shared_ptr<EndpointState> endpoint_;

@@ -31,10 +31,8 @@ class Connection {
  public:
   Connection(std::unique_ptr<Stream> stream, const StoreClientOptions& options)
       : name_(store_name(options)),
-        frames_(std::move(stream),
-                {.peer_name = name_,
-                 .where = {.rank = options.rank, .peer = options.server_rank, .operation = "store request"},
-                 .max_payload_bytes = kMaxStoreFrameBytes}) {}
+        where_{.rank = options.rank, .peer = options.server_rank, .operation = "store request"},
+        frames_(std::move(stream), {.peer_name = name_, .where = where_, .max_payload_bytes = kMaxStoreFrameBytes}) {}
   ~Connection() {
     frames_.send_goodbye();
     (void)frames_.advance(kBytesPerTurn);
@@ -96,8 +94,7 @@ class Connection {
       while (const auto frame = reader_.next(frames_)) take(*frame);
       if (progress == Progress::kFailed && status_.ok()) status_ = frames_.status();
       if ((progress == Progress::kDone || frames_.peer_left()) && status_.ok())
-        status_ =
-            Status(Code::kClosed, name_ + " was closed by the process that serves it", {.operation = "store request"});
+        status_ = Status(Code::kClosed, name_ + " was closed by the process that serves it", where_);
       if (progress != Progress::kProgressed) return;
     }
   }
@@ -113,6 +110,7 @@ class Connection {
   }
 
   const std::string name_;
+  const Where where_;
   mutable Mutex mutex_;
   FramedStream frames_ RONDO_GUARDED_BY(mutex_);
   FrameReader reader_ RONDO_GUARDED_BY(mutex_);
