@@ -36,7 +36,10 @@
 
 namespace {
 
-using namespace rondo;
+namespace comm = rondo::comm;
+namespace launcher = rondo::launcher;
+namespace proto = rondo::proto;
+namespace test = rondo::test;
 
 int number_of(const char* variable) {
   const char* text = std::getenv(variable);
