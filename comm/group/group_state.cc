@@ -288,6 +288,7 @@ void GroupState::end_locked(const Status& reason) {
   ended_ = reason;
   live_.store(false, std::memory_order_release);
   // The transport goes first: it may still borrow memory of the operations.
+  if (transport_ != nullptr) last_links_ = transport_->links();
   transport_.reset();
   const TimePoint now = endpoint_->env().now();
   for (const auto& operation : std::exchange(queue_, {})) {
@@ -338,6 +339,11 @@ Status GroupState::close(Deadline deadline) {
     }
     endpoint_->idle(std::chrono::milliseconds(1));
   }
+}
+
+std::vector<LinkStatistics> GroupState::links() {
+  const MutexLock lock(mutex_);
+  return transport_ != nullptr ? transport_->links() : last_links_;
 }
 
 std::vector<WaitHandle> GroupState::wait_handles() {

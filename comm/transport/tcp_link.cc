@@ -49,8 +49,35 @@ bool TcpLink::advance(TimePoint now, size_t budget) {
   if (!wanted_ || !status().ok()) return false;
   bool moved = !frames_.attached() && connect(now);
   moved |= status().ok() && frames_.advance(budget) == Progress::kProgressed;
+  warn("a payload failed its CRC32C");
   if (was_connected()) look_after_break(now);
   return moved;
+}
+
+LinkStatistics TcpLink::statistics() const {
+  return {.peer = peer_,
+          .address = address().text,
+          .bad_payloads = frames_.bad_payloads(),
+          .bad_headers = frames_.bad_headers(),
+          .reconnects = reconnects_,
+          .frames_resent = frames_.resends()};
+}
+
+/// At the 1st, 10th, 100th, ... fault.
+void TcpLink::warn(std::string_view last) {
+  const uint64_t damaged = frames_.bad_payloads();
+  const uint64_t faults = damaged + reconnects_;
+  if (faults < next_warning_) return;
+  while (next_warning_ <= faults) next_warning_ *= 10;
+  const LogSink& log = options_.port->options().log;
+  if (!log) return;
+  log(LogLevel::kWarning,
+      "the link from rank " + std::to_string(job_peer()) + " at " + address().text + " to rank " +
+          std::to_string(where().rank) + " at " + options_.addresses[static_cast<size_t>(options_.rank)].text +
+          " had " + std::to_string(faults) + (faults == 1 ? " fault" : " faults") +
+          " so far: " + std::to_string(damaged) + " damaged payloads, sent again, and " + std::to_string(reconnects_) +
+          " broken connections, made again; the last one: " + std::string(last) +
+          ". Results are right; look for a faulty network or memory between the two");
 }
 
 void TcpLink::look_after_break(TimePoint now) {
@@ -70,7 +97,12 @@ bool TcpLink::connect(TimePoint now) {
 }
 
 void TcpLink::attach(std::unique_ptr<Stream> stream) {
+  const Status broken = frames_.broken();
   frames_.attach(std::move(stream));
+  if (!broken.ok()) {
+    ++reconnects_;
+    warn(broken.message());
+  }
   broken_since_.reset();
   refused_since_.reset();
   next_try_.reset();

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/transport/framed_stream.h"
@@ -35,6 +36,7 @@ class TcpLink {
   bool expects_a_caller() const { return wanted_ && status().ok() && !dials() && !frames_.attached(); }
   /// Goes on: connects, and moves about `budget` bytes in each direction. True when anything moved.
   bool advance(TimePoint now, size_t budget);
+  LinkStatistics statistics() const;
   void add_wait_handles(std::vector<WaitHandle>& handles) const;
   /// Says goodbye behind what is queued. True when nothing is left to do: all has arrived, goodbye included, or is out
   /// and the peer too busy to take it, or never will arrive.
@@ -56,6 +58,7 @@ class TcpLink {
   void try_again_later(TimePoint now);
   void look_after_break(TimePoint now);
   void lose_peer();
+  void warn(std::string_view last);
   HandshakeOptions handshake_options() const;
 
   const std::shared_ptr<Env> env_;
@@ -64,6 +67,8 @@ class TcpLink {
   FramedStream frames_;
   bool wanted_ = true;
   std::optional<TimePoint> leaving_since_, broken_since_;
+  uint64_t reconnects_ = 0;
+  uint64_t next_warning_ = 1;
   // While there is no connection.
   std::unique_ptr<Stream> reaching_;
   std::unique_ptr<Handshake> dialing_;

@@ -74,6 +74,12 @@ class TcpTransport final : public Transport {
     return moved ? Progress::kProgressed : Progress::kBlocked;
   }
 
+  std::vector<LinkStatistics> links() const override {
+    std::vector<LinkStatistics> all;
+    for (const TcpLink* link : links_) all.push_back(link->statistics());
+    return all;
+  }
+
   std::vector<WaitHandle> wait_handles() const override {
     std::vector<WaitHandle> handles;
     bool expects_a_caller = false;
