@@ -255,6 +255,33 @@ TEST(TcpResume, ALinkGoesOnWhereverItsConnectionEnds) {
   }
 }
 
+TEST(TcpResume, WarnsAtTheFirstTenthAndHundredthFaultAndNamesRanksAddressesAndCount) {
+  FaultPlan plan{.seed = 3};
+  plan.rate(FaultKind::kFlip) = 25;  // of 10,000 blocks, of which a message has twelve
+  plan.rate(FaultKind::kDrop) = 10;
+  TwoRanks ranks(plan);
+  for (int round = 0; round < 500; ++round) ranks.exchange(round);
+  for (int rank : {0, 1}) {
+    const auto links = ranks.transports[static_cast<size_t>(rank)]->links();
+    ASSERT_EQ(links.size(), 1u);
+    EXPECT_EQ(links[0].peer, 1 - rank);
+    EXPECT_GT(links[0].bad_payloads, 5u);
+    EXPECT_GT(links[0].reconnects, links[0].bad_headers);  // for those, and for dropped connections
+    EXPECT_GT(links[0].frames_resent, 5u);
+    const std::string names = "the link from rank " + std::to_string(1 - rank) + " at sim:rank-" +
+                              std::to_string(1 - rank) + " to rank " + std::to_string(rank) + " at sim:rank-" +
+                              std::to_string(rank) + " had ";
+    std::vector<std::string> counts, expected;
+    for (const std::string& line : ranks.log) {
+      if (line.rfind(names, 0) == 0) counts.push_back(line.substr(names.size(), line.find(" fault") - names.size()));
+    }
+    const uint64_t faults = links[0].bad_payloads + links[0].reconnects;
+    for (uint64_t count = 1; count <= faults; count *= 10) expected.push_back(std::to_string(count));
+    EXPECT_GE(expected.size(), 2u);
+    EXPECT_EQ(counts, expected);
+  }
+}
+
 TEST(TcpResume, AByteThatChangesInAHandshakeOnlyCostsAnotherOne) {
   for (int rank : {0, 1}) {
     for (uint64_t block = 0; block < 3; ++block) {
