@@ -52,6 +52,8 @@ std::string Group::choices() const {
   return shared + state_->tuner().explain(world_size());
 }
 
+std::vector<LinkStatistics> Group::links() const { return state_->links(); }
+
 Result<Region> Group::allocate(size_t byte_count, const std::string& purpose) {
   return state_->allocate(byte_count, purpose);
 }

@@ -21,6 +21,13 @@ std::string seconds_text(Duration duration) {
   return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
 }
 
+/// Files of a dead process are closed after its mutexes are released: so a look at one whose connection broke is final.
+bool is_gone(const std::shared_ptr<JobPage>& page, int job_rank) {
+  if (page == nullptr) return false;
+  const Membership membership = page->watch(job_rank, Duration::zero());
+  return membership == Membership::kDead || membership == Membership::kLeft;
+}
+
 Result<std::unique_ptr<Transport>> make_transport(const EndpointState& endpoint, const GroupIdentity& id,
                                                   const std::shared_ptr<JobPage>& page) {
   const EndpointOptions& options = endpoint.options();
@@ -32,7 +39,8 @@ Result<std::unique_ptr<Transport>> make_transport(const EndpointState& endpoint,
                                                  .group = id.id,
                                                  .job_ranks = id.job_ranks,
                                                  .rank = id.at.rank,
-                                                 .addresses = id.addresses});
+                                                 .addresses = id.addresses,
+                                                 .is_gone = [page](int rank) { return is_gone(page, rank); }});
     RONDO_TRY(made);
     messages = std::move(*made);
   }
@@ -209,8 +217,8 @@ std::vector<int> GroupState::stopped_ranks() const {
 Status GroupState::judge_link(const Status& broken) const {
   const Where& where = broken.where();
   if (page_ == nullptr || where.peer < 0) return broken;
-  // Files of a dead process are closed after its mutexes are released: so this look is final, and the keeper, which
-  // knows as soon as it gets a core, need not be waited for any longer.
+  // This look is final, see is_gone(): the keeper, which knows as soon as it gets a core, need not be waited for any
+  // longer.
   const Membership membership = page_->watch(where.peer, Duration::zero());
   const std::string who = person(where.peer, page_->pid(where.peer));
   switch (membership) {
@@ -282,6 +290,7 @@ void GroupState::end_locked(const Status& reason) {
   ended_ = reason;
   live_.store(false, std::memory_order_release);
   // The transport goes first: it may still borrow memory of the operations.
+  if (transport_ != nullptr) last_links_ = transport_->links();
   transport_.reset();
   const TimePoint now = endpoint_->env().now();
   for (const auto& operation : std::exchange(queue_, {})) {
@@ -332,6 +341,11 @@ Status GroupState::close(Deadline deadline) {
     }
     endpoint_->idle(std::chrono::milliseconds(1));
   }
+}
+
+std::vector<LinkStatistics> GroupState::links() {
+  const MutexLock lock(mutex_);
+  return transport_ != nullptr ? transport_->links() : last_links_;
 }
 
 std::vector<WaitHandle> GroupState::wait_handles() {

@@ -63,6 +63,8 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   Status close(Deadline deadline) RONDO_EXCLUDES(mutex_);
 
   Result<Region> allocate(size_t byte_count, const std::string& purpose) RONDO_EXCLUDES(mutex_);
+  /// See Group::links().
+  std::vector<LinkStatistics> links() RONDO_EXCLUDES(mutex_);
   /// What an idle thread may wait for; empty when another thread is busy with this group.
   std::vector<WaitHandle> wait_handles() RONDO_EXCLUDES(mutex_);
   uint64_t next_split() { return splits_.fetch_add(1); }
@@ -113,7 +115,8 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   std::atomic<bool> live_{true};
 
   Mutex mutex_;
-  std::unique_ptr<Transport> transport_ RONDO_GUARDED_BY(mutex_);  // null once ended or closed
+  std::unique_ptr<Transport> transport_ RONDO_GUARDED_BY(mutex_);    // null once ended or closed
+  std::vector<LinkStatistics> last_links_ RONDO_GUARDED_BY(mutex_);  // when it ended
   FlightLane flight_ RONDO_GUARDED_BY(mutex_);
   std::deque<std::shared_ptr<Operation>> queue_ RONDO_GUARDED_BY(mutex_);
   uint64_t next_sequence_ RONDO_GUARDED_BY(mutex_) = 0;

@@ -120,6 +120,7 @@ class FaultyTransport final : public Transport {
     return moved ? Progress::kProgressed : *below;
   }
 
+  std::vector<LinkStatistics> links() const override { return below_->links(); }
   std::vector<WaitHandle> wait_handles() const override { return below_->wait_handles(); }
   void idle(Duration at_most) override { below_->idle(at_most); }
 

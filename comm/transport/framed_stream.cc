@@ -9,6 +9,7 @@ namespace rondo::comm {
 namespace {
 
 constexpr int kBadPayloadsAllowed = 3;
+constexpr int kBreaksAllowed = 5;
 constexpr size_t kHoldAboveBytes = 4096;  // smaller payloads are copied at once
 constexpr size_t kSpareBuffers = 16;
 constexpr size_t kBatchBytes = 32 * 1024;  // headers and small payloads of one write
@@ -21,6 +22,16 @@ FramedStream::FramedStream(FramedStreamOptions options) : options_(std::move(opt
 
 FramedStream::FramedStream(std::unique_ptr<Stream> stream, FramedStreamOptions options)
     : options_(std::move(options)), stream_(std::move(stream)) {}
+
+void FramedStream::attach(std::unique_ptr<Stream> stream) {
+  stream_ = std::move(stream);
+  broken_ = {};
+  if (options_.on_break == FramedStreamOptions::OnBreak::kWait) {
+    ack_owed_ = Ack::kNow;  // the other side may be waiting for it
+    awaits_peer_ = was_attached_;
+  }
+  was_attached_ = true;
+}
 
 // --- sending.
 
@@ -67,12 +78,14 @@ void FramedStream::send_goodbye() {
 }
 
 bool FramedStream::flushed() const {
+  if (!broken_.ok()) return false;  // the last acks may be lost with the connection
   if (!batch_.empty() || ack_owed_ != Ack::kNone || nack_owed_) return false;
   if (queue_.empty()) return true;
   return queue_.size() == 1 && queue_.front().header.type == FrameType::kGoodbye && written_once_ == 1;
 }
 
 bool FramedStream::released() const {
+  if (!broken_.ok()) return false;
   if (!batch_.empty() || ack_owed_ != Ack::kNone || nack_owed_ || rewind_) return false;
   return released_ == acked_ + queue_.size();
 }
@@ -86,12 +99,12 @@ void FramedStream::append(FrameHeader header) {
 /// Decides what goes out next; false when there is nothing.
 bool FramedStream::fill_batch() {
   if (rewind_) {
-    resends_ += next_;
     next_ = 0;
     rewind_ = false;
   }
-  const bool control = nack_owed_ || (next_ == queue_.size() && ack_owed_ == Ack::kNow);
-  if (!control && next_ == queue_.size()) return false;
+  const bool no_frame = next_ == queue_.size() || awaits_peer_;
+  const bool control = nack_owed_ || (no_frame && ack_owed_ == Ack::kNow);
+  if (!control && no_frame) return false;
   if (control) {
     FrameHeader header;
     header.type = nack_owed_ ? FrameType::kNack : FrameType::kAck;
@@ -103,7 +116,7 @@ bool FramedStream::fill_batch() {
   batch_frames_ = 0;
   batch_done_ = 0;
   batch_body_ = {};
-  while (next_ + batch_frames_ < queue_.size()) {
+  while (!awaits_peer_ && next_ + batch_frames_ < queue_.size()) {
     Outgoing& frame = queue_[next_ + batch_frames_];
     const bool large = frame.payload.size() > kCopiedBytes;
     const size_t room = kFrameHeaderBytes + (large ? 0 : frame.payload.size());
@@ -153,6 +166,7 @@ void FramedStream::count_written() {
     if (batch_done_ < end) return;
     batch_begin_ = end;
     --batch_frames_;
+    resends_ += next_ < written_once_ ? 1 : 0;
     ++next_;
     written_once_ = std::max(written_once_, next_);
   }
@@ -179,6 +193,7 @@ Status FramedStream::take_ack(const FrameHeader& header) {
     queue_.pop_front();
   }
   acked_ += newly;
+  if (newly > 0) breaks_in_a_row_ = 0;
   written_once_ -= newly;
   release_copies();
   next_ -= std::min<size_t>(next_, newly);
@@ -241,7 +256,7 @@ void FramedStream::forget() {
 bool FramedStream::read_some(size_t& budget) {
   bool moved = false;
   drained_ = false;
-  while (status_.ok() && !finished_ && budget > 0) {
+  while (stream_ && status_.ok() && !finished_ && budget > 0) {
     if (!incoming_) {
       if (staging_end_ - staging_begin_ < kFrameHeaderBytes) {
         if (!fill_staging()) break;
@@ -285,8 +300,13 @@ void FramedStream::take_header() {
   const auto bytes = std::span(staging_).subspan(staging_begin_).first<kFrameHeaderBytes>();
   Result<FrameHeader> header = decode_frame(bytes);
   staging_begin_ += kFrameHeaderBytes;
-  if (!header.ok())
-    return fail(header.status().code(), "from " + options_.peer_name + ": " + header.status().message());
+  if (!header.ok()) {
+    const std::string what = "from " + options_.peer_name + ": " + header.status().message();
+    if (peer_left_) return end_of_stream(what);
+    ++bad_headers_;
+    return end_connection({header.status().code(), what, options_.where});
+  }
+  awaits_peer_ = false;
   if (header->group != options_.group || header->generation != options_.generation) {
     return fail(Code::kMismatch, options_.peer_name + " sent a frame of group " + std::to_string(header->group) +
                                      ", generation " + std::to_string(header->generation) + "; this link is of group " +
@@ -384,6 +404,7 @@ void FramedStream::finish_frame() {
     incoming_.reset();
     return;
   }
+  ++bad_payloads_;
   if (into_ == Into::kEarly) recycle(std::move(early_));
   const FrameHeader bad = *incoming_;
   incoming_.reset();
@@ -401,6 +422,7 @@ void FramedStream::finish_frame() {
 void FramedStream::accept_frame() {
   ++received_;
   bad_in_a_row_ = 0;
+  breaks_in_a_row_ = 0;
   missing_ = false;
   const bool awaited = incoming_->length > kCopiedBytes || incoming_->type == FrameType::kGoodbye;
   ack_owed_ = awaited || ++late_acks_ >= kLateAckFrames || ack_owed_ == Ack::kNow ? Ack::kNow : Ack::kLate;
@@ -431,11 +453,11 @@ Progress FramedStream::advance(size_t budget) {
   // The peer may be waiting for nothing else. Whoever finds a frame in its place is about to come back, perhaps with
   // one that carries the ack.
   const bool ack_now = ack_owed_ == Ack::kNow && !in_place_;
-  if (status_.ok() && !finished_ && (ack_now || nack_owed_ || rewind_)) {
+  if (stream_ && status_.ok() && !finished_ && (ack_now || nack_owed_ || rewind_)) {
     to_write = std::max(to_write, kFrameHeaderBytes);
     moved |= write_some(to_write);
   }
-  if (status_.ok() && !finished_ && write_error_ != 0 && !moved) {
+  if (stream_ && status_.ok() && !finished_ && write_error_ != 0 && !moved) {
     end_of_stream(std::generic_category().message(write_error_));
   }
   if (!status_.ok()) return Progress::kFailed;
@@ -445,7 +467,9 @@ Progress FramedStream::advance(size_t budget) {
 
 void FramedStream::end_of_stream(const std::string& why) {
   const bool only_goodbye = queue_.empty() || (queue_.size() == 1 && queue_[0].header.type == FrameType::kGoodbye);
-  if (peer_left_ && only_goodbye) {
+  // One that has taken this side's goodbye has nobody to say its own to.
+  const bool goodbye_taken = goodbye_queued_ && queue_.empty();
+  if ((peer_left_ && only_goodbye) || goodbye_taken) {
     finished_ = true;
     stream_->close();
     return;
@@ -459,18 +483,46 @@ void FramedStream::end_of_stream(const std::string& why) {
     where_in = " in the middle of a message (" + std::to_string(in_done_) + " of " + std::to_string(incoming_->length) +
                " bytes had come)";
   }
-  fail(Code::kPeerLost, "lost the connection to " + options_.peer_name + where_in + " without a goodbye: " + why +
-                            "; its process probably died, see its log");
+  end_connection({Code::kPeerLost,
+                  "lost the connection to " + options_.peer_name + where_in + " without a goodbye: " + why,
+                  options_.where});
 }
 
-void FramedStream::fail(Code code, const std::string& what) {
-  status_ = Status(code, what, options_.where);
+/// See Note [Resume]: fails, or forgets all that belongs to this connection and not to the frames.
+void FramedStream::end_connection(const Status& why) {
+  ++breaks_;
+  if (options_.on_break == FramedStreamOptions::OnBreak::kFail) return give_up(why);
+  if (++breaks_in_a_row_ > kBreaksAllowed) {
+    return give_up(
+        {why.code(), why.message() + " (" + std::to_string(breaks_in_a_row_) + " times in a row)", options_.where});
+  }
   stream_->close();
+  stream_.reset();
+  broken_ = why;
+  batch_.clear();
+  batch_body_ = {};
+  batch_frames_ = 0;
+  nack_owed_ = false;
+  write_error_ = 0;
+  rewind_ = true;
+  if (incoming_ && into_ == Into::kEarly) recycle(std::move(early_));
+  incoming_.reset();
+  staging_begin_ = staging_end_ = 0;
+  missing_ = false;
+}
+
+void FramedStream::fail(Code code, const std::string& what) { give_up({code, what, options_.where}); }
+
+void FramedStream::give_up(const Status& why) {
+  status_ = why;
+  broken_ = {};
+  if (stream_) stream_->close();
 }
 
 WaitHandle FramedStream::wait_handle() const {
   if (!stream_ || finished_ || !status_.ok()) return {};
-  const bool wants_write = !batch_.empty() || next_ < queue_.size() || rewind_ || ack_owed_ != Ack::kNone || nack_owed_;
+  const bool frames_wait = (next_ < queue_.size() || rewind_) && !awaits_peer_;
+  const bool wants_write = !batch_.empty() || frames_wait || ack_owed_ != Ack::kNone || nack_owed_;
   const bool waits_for_a_receive = incoming_ && into_ == Into::kNowhere && held_ && !has_room_for(incoming_->length);
   if (waits_for_a_receive && !wants_write) return {};  // readable all the time, and of no use
   return {stream_->handle(), wants_write};

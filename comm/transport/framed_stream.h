@@ -7,8 +7,13 @@
 ///
 /// Note [Resend]: frames but acks and nacks are counted from 1 in each direction. Every header acknowledges all frames
 /// up to `ack`. A payload with a wrong CRC is dropped and answered by a nack; the receiver then drops everything but
-/// the frame that it misses, the sender starts again behind the ack. Three bad payloads in a row: kCorrupt. A wrong
-/// header CRC leaves no way to find the next frame: kCorrupt at once.
+/// the frame that it misses, the sender starts again behind the ack. Three bad payloads in a row: kCorrupt.
+///
+/// Note [Resume]: a wrong header CRC leaves no way to find the next frame, and a connection may end under both sides.
+/// Where its owner can make another one (OnBreak::kWait), the stream then waits for it, broken(). On every connection
+/// but a side's first, that side begins with an ack and sends nothing else until it has heard the other's: then each
+/// goes on behind what has arrived, and nothing is lost or comes twice. More than five breaks in a row, without a frame
+/// that arrived in either direction in between, end it.
 ///
 /// Note [Late acks]: the sender of a large frame waits for its ack, so that goes out at once, at the latest with the
 /// next advance(). Nobody waits for the ack of a small frame, whose payload is a copy: it rides on the next frame of
@@ -41,6 +46,8 @@ struct FramedStreamOptions {
   uint32_t generation = 0;  // likewise
   uint32_t max_payload_bytes = kMaxPayloadBytes;
   size_t early_bytes = size_t{4} << 20;  // payload kept for receives that are not posted yet
+  /// kWait: whoever owns the stream attaches another connection when this one breaks, see Note [Resume].
+  enum class OnBreak : uint8_t { kFail, kWait } on_break = OnBreak::kFail;
 };
 
 class FramedStream {
@@ -51,8 +58,13 @@ class FramedStream {
   /// Without a connection yet: frames may be queued already.
   explicit FramedStream(FramedStreamOptions options);
   FramedStream(std::unique_ptr<Stream> stream, FramedStreamOptions options);
-  void attach(std::unique_ptr<Stream> stream) { stream_ = std::move(stream); }
+  /// The first connection, or with OnBreak::kWait the next one.
+  void attach(std::unique_ptr<Stream> stream);
   bool attached() const { return stream_ != nullptr; }
+  /// Why the last connection ended, while there is no next one; else ok. With OnBreak::kWait only.
+  const Status& broken() const { return broken_; }
+  /// No other connection will come.
+  void give_up(const Status& why);
 
   // --- sending.
 
@@ -71,8 +83,15 @@ class FramedStream {
   bool flushed() const;
   /// As flushed(), but copies may still be unacknowledged: their acks come late when the peer is busy elsewhere.
   bool released() const;
+  /// flushed(), and the goodbye has arrived too: so the peer has every acknowledgement that it waits for.
+  bool goodbye_arrived() const { return goodbye_queued_ && queue_.empty() && flushed(); }
   /// How many frames were sent again.
   uint64_t resends() const { return resends_; }
+  /// How many payloads came here with a wrong CRC.
+  uint64_t bad_payloads() const { return bad_payloads_; }
+  /// How many connections ended before the peer left; of these, by a header with a wrong CRC that came here.
+  uint64_t breaks() const { return breaks_; }
+  uint64_t bad_headers() const { return bad_headers_; }
 
   // --- receiving.
 
@@ -133,6 +152,7 @@ class FramedStream {
   void finish_frame();
   void accept_frame();
   void end_of_stream(const std::string& why);
+  void end_connection(const Status& why);
   void fail(Code code, const std::string& what);
   std::vector<std::byte> take_buffer(size_t byte_count);
   void recycle(std::vector<std::byte> buffer);
@@ -143,6 +163,12 @@ class FramedStream {
   std::unique_ptr<Stream> stream_;
   Status status_;
   bool finished_ = false;  // end of stream after a goodbye
+  Status broken_;
+  bool was_attached_ = false;
+  bool awaits_peer_ = false;  // a new connection: what has arrived there is not known yet
+  uint64_t breaks_ = 0;
+  uint64_t bad_headers_ = 0;
+  int breaks_in_a_row_ = 0;
 
   // Sending. queue_[0] is frame number acked_ + 1.
   std::deque<Outgoing> queue_;
@@ -186,6 +212,7 @@ class FramedStream {
   uint64_t received_ = 0;
   bool missing_ = false;  // a nack is out: only frame received_ + 1 counts
   int bad_in_a_row_ = 0;
+  uint64_t bad_payloads_ = 0;
   bool peer_left_ = false;
 };
 

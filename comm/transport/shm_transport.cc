@@ -72,6 +72,7 @@ class ShmTransport final : public Transport {
     return moved;
   }
 
+  std::vector<LinkStatistics> links() const override { return options_.messages->links(); }
   std::vector<WaitHandle> wait_handles() const override { return options_.messages->wait_handles(); }
   void idle(Duration at_most) override { options_.messages->idle(at_most); }
   Status goodbye(TimePoint now) override {

@@ -1,12 +1,12 @@
 /// The transport over byte streams: TCP on loopback or Unix sockets, by Env; in simulated time, in-memory streams.
 ///
 /// One TcpPort per endpoint accepts for all its groups; one TcpTransport per group. Links are made lazily, when a pair
-/// first exchanges a message: of a pair the lower rank dials, the higher one accepts. Ranks in errors are ranks of the
-/// job.
+/// first exchanges a message, and again when a connection broke: see tcp_link.h. Ranks in errors are ranks of the job.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -60,6 +60,11 @@ struct TcpTransportOptions {
   /// How long a peer that refuses connections is dialed again. One that only answers late (it is busy elsewhere) is
   /// waited for as long as the caller waits.
   Duration connect_timeout = std::chrono::seconds(10);
+  /// The same for a peer that was connected before: one that lives and listens refuses nobody.
+  Duration reconnect_timeout = std::chrono::milliseconds(200);
+  /// Whether the process of a rank of the job is known to have died or left. Asked when its connection breaks; may be
+  /// empty.
+  std::function<bool(int job_rank)> is_gone = {};
 };
 /// Nothing is dialed before the first message.
 Result<std::unique_ptr<Transport>> make_tcp_transport(std::shared_ptr<Env> env, TcpTransportOptions options);

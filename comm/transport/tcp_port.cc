@@ -31,7 +31,9 @@ class Port final : public TcpPort {
       const Progress progress = at->advance(now);
       moved |= progress != Progress::kBlocked;
       if (progress == Progress::kDone) park(*at);
-      if (progress == Progress::kFailed) refused(at->status());
+      // One that says nothing and goes only wanted to know whether somebody is here.
+      const bool knocked = at->status().code() == Code::kPeerLost && at->peer().from_rank < 0;
+      if (progress == Progress::kFailed && !knocked) refused(at->status());
       const bool ended = progress == Progress::kDone || progress == Progress::kFailed;
       at = ended ? in_handshake_.erase(at) : std::next(at);
     }

@@ -14,6 +14,7 @@
 
 #include "rondo/comm/endpoint.h"
 #include "rondo/comm/env.h"
+#include "rondo/comm/link_statistics.h"
 #include "rondo/comm/memory.h"
 #include "rondo/comm/status.h"
 
@@ -80,6 +81,9 @@ class Transport {
   };
   /// The highest value that `peer` has raised here (acquire).
   virtual Result<Signal> signal_from(int peer) = 0;
+
+  /// How good the connections were so far, one entry for each; empty where there are none.
+  virtual std::vector<LinkStatistics> links() const { return {}; }
 
   /// The flag lines of ranks that share memory; null where there are none. Owned by the transport.
   virtual Board* board() { return nullptr; }

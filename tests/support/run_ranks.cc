@@ -53,7 +53,7 @@ class Roll {
 }  // namespace
 
 void run_endpoints(int n, const std::function<void(comm::Endpoint&)>& body, RankOptions options) {
-  const auto env = comm::real_env();
+  const auto env = options.env ? options.env : comm::real_env();
   const auto store = comm::in_process_store();
   const comm::JobId job = comm::JobId::draw(*env);
   const comm::Secret secret = comm::Secret::draw(*env);
@@ -80,7 +80,8 @@ void run_endpoints(int n, const std::function<void(comm::Endpoint&)>& body, Rank
                                                 .env = env,
                                                 .store = store,
                                                 .transport = options.transport,
-                                                .fabric = fabric});
+                                                .fabric = fabric,
+                                                .log = options.log});
         if (!endpoint.ok()) {
           ADD_FAILURE() << endpoint.status().text();
         } else {

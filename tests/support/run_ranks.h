@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
 
 #include "rondo/comm/collectives.h"
 #include "rondo/comm/group.h"
@@ -23,6 +24,8 @@ struct RankOptions {
   /// Of kShm. kShared: all ranks see one mapping, and so does a thread sanitizer. kOwn: each maps its peers' memory for
   /// itself, as processes do.
   enum class Mappings : uint8_t { kShared, kOwn } mappings = Mappings::kShared;
+  std::shared_ptr<comm::Env> env = nullptr;  // shared by all ranks; null: the real one
+  comm::LogSink log = nullptr;               // likewise
 };
 
 /// Makes a job of `n` ranks, one thread each, and runs `body` with each rank's group of all ranks. Every rank closes

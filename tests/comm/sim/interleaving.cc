@@ -52,13 +52,16 @@ class Judge {
       case Trouble::kFlips:
         if (missing_member) return {};
         if (!is_one_of(status.code(), {Code::kCorrupt, Code::kPeerLost, Code::kMismatch, Code::kUnsupported,
-                                       Code::kUnauthenticated})) {
+                                       Code::kUnauthenticated, Code::kTimeout})) {
           return "has a code that a changed byte does not explain";
         }
         return blames(FaultKind::kFlip) ? "" : "blames a rank whose bytes did not change";
       case Trouble::kDrops:
         if (missing_member) return {};
-        if (status.code() != Code::kPeerLost) return "has a code that a dropped connection does not explain";
+        // Connections are made again; only several drops in a row, or of the last acknowledgements, are errors.
+        if (!is_one_of(status.code(), {Code::kPeerLost, Code::kTimeout, Code::kUnauthenticated})) {
+          return "has a code that a dropped connection does not explain";
+        }
         return blames(FaultKind::kDrop) ? "" : "blames a rank whose connections held";
       case Trouble::kMutes:
         if (is_one_of(status.code(), {Code::kTimeout, Code::kUnauthenticated, Code::kPeerLost})) return {};

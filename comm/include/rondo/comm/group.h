@@ -8,8 +8,10 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "rondo/comm/endpoint.h"
+#include "rondo/comm/link_statistics.h"
 #include "rondo/comm/memory.h"
 #include "rondo/comm/status.h"
 
@@ -48,6 +50,10 @@ class Group {
   std::string description() const;
   /// Which algorithm serves which size, a line each, with the reason of the choice.
   std::string choices() const;
+
+  /// How good the connections to peers were so far: one entry for each peer that this rank has exchanged a message with
+  /// over tcp, in the order of the first; none for ranks in one process. Stays readable when the group has ended.
+  std::vector<LinkStatistics> links() const;
 
   /// Registered memory of this group: buckets come from here.
   Result<Region> allocate(size_t byte_count, const std::string& purpose);
