@@ -13,6 +13,7 @@ interleavings comm_interleavings_test Interleavings.EndInARightResultOrANamedErr
 threads comm_sim_threads_test AsRanks/Threads.EndInRightResultsWithLateMessagesAndStalls/* 200 50
 kills comm_drill_test Drill.EverySurvivorOfAKilledRankNamesRankProcessAndEvidence 500 50
 large-kills comm_drill_test Drill.TheDeathOfALargeProcessIsSeenAsEarlyAsThatOfASmallOne 100 20
+same-bits comm_same_bits_test Worlds/SameBits.AsTheReferenceInEveryCanonicalWay/* 500 50
 ROWS
 }
 

@@ -99,12 +99,11 @@ Result<std::shared_ptr<const Schedule>> schedule_for(GroupState& state, const La
   return state.schedule(key, [&] { return make_schedule(query); });
 }
 
-/// 16-bit elements whose partial sums would travel: these travel as float32 and are rounded once, at the end.
-bool needs_widening(const Schedule& schedule, DType dtype) {
-  if (byte_width(dtype) != 2) return false;
-  return std::any_of(schedule.actions.begin(), schedule.actions.end(), [](const Action& action) {
-    return action.kind == ActionKind::kReduce && action.finality == Finality::kPartial;
-  });
+/// 16-bit elements whose partial sums would travel: these travel as float32 and are rounded once, at the end. Decided
+/// by what all ranks know alike, for a rank may have no part in the partial sums of few elements. Two ranks have none.
+bool needs_widening(const Algorithm& algorithm, int world_size, DType dtype) {
+  return byte_width(dtype) == 2 && algorithm.means == Means::kMessages && algorithm.narrowest == Wire::kSame &&
+         world_size > 2;
 }
 
 Work launch_fused(Group& group, const Launch& request, Descriptor descriptor) {
@@ -154,7 +153,8 @@ Work launch_scheduled(Group& group, Launch request, Descriptor descriptor, std::
     descriptor.region = binding.region = registered->id;
     descriptor.offset = binding.offset = registered->offset;
   }
-  const bool widened = reduces(request.kind) && needs_widening(**schedule, request.data.dtype);
+  const bool widened =
+      reduces(request.kind) && known != nullptr && needs_widening(*known, group.world_size(), request.data.dtype);
   auto operation = std::make_shared<ScheduledCollective>(
       group.state(), *schedule, std::move(binding), std::move(descriptor), std::move(request.storage),
       widened ? ScheduledCollective::Sums::kWidened : ScheduledCollective::Sums::kInPlace);
