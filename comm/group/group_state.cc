@@ -28,11 +28,10 @@ Result<std::unique_ptr<Transport>> make_transport(const EndpointState& endpoint,
   if (options.fabric) {
     messages = make_inproc_transport({options.fabric, id.id, id.job_ranks, id.at.rank});
   } else {
-    auto made = make_tcp_transport(options.env, {.port = endpoint.port(),
-                                                 .group = id.id,
-                                                 .job_ranks = id.job_ranks,
-                                                 .rank = id.at.rank,
-                                                 .addresses = id.addresses});
+    TcpTransportOptions tcp{
+        .port = endpoint.port(), .group = id.id, .job_ranks = id.job_ranks, .rank = id.at.rank, .addresses = {}};
+    for (const int rank : id.job_ranks) tcp.addresses.push_back(endpoint.contact_of(rank).addresses);
+    auto made = make_tcp_transport(options.env, std::move(tcp));
     RONDO_TRY(made);
     messages = std::move(*made);
   }
@@ -43,7 +42,7 @@ Result<std::unique_ptr<Transport>> make_transport(const EndpointState& endpoint,
                           .job_ranks = id.job_ranks,
                           .rank = id.at.rank,
                           .messages = std::move(messages)};
-  for (const int rank : id.job_ranks) shm.mailboxes.push_back(endpoint.mailbox_of(rank));
+  for (const int rank : id.job_ranks) shm.mailboxes.push_back(endpoint.contact_of(rank).mailbox);
   return make_shm_transport(std::move(shm));
 }
 
@@ -67,6 +66,7 @@ GroupState::~GroupState() {
 
 Result<std::shared_ptr<GroupState>> GroupState::create(const std::shared_ptr<EndpointState>& endpoint,
                                                        GroupIdentity identity) {
+  identity.host_of_rank = endpoint->hosts_of(identity.job_ranks);
   std::shared_ptr<GroupState> group(new GroupState(endpoint, std::move(identity)));
   const GroupIdentity& id = group->identity_;
   auto tuner = Tuner::parse(id.options.algorithm);

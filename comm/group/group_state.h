@@ -31,9 +31,9 @@ namespace rondo::comm {
 struct GroupIdentity {
   uint64_t id = 0;  // equal on all members, different for every group of a job
   GroupOptions options;
-  Position at;                     // in the group
-  std::vector<int> job_ranks;      // group rank -> rank in the job
-  std::vector<Address> addresses;  // group rank -> where it accepts links; empty for inproc
+  Position at;                    // in the group
+  std::vector<int> job_ranks;     // group rank -> rank in the job
+  std::vector<int> host_of_rank;  // a number for each host, by group rank; empty: all on one
 };
 
 /// A number for a new group: depends on the parent, the count of groups split from it, and the name.

@@ -5,6 +5,7 @@
 
 #include "comm/transport/framed_stream.h"
 #include "comm/transport/handshake.h"
+#include "comm/transport/route.h"
 #include "comm/transport/tcp.h"
 
 namespace rondo::comm {
@@ -21,10 +22,12 @@ constexpr int kRefusalsAllowed = 2;  // a peer that dies in a handshake looks li
 
 /// One pair's connection, from the wish for it to its end.
 struct Link {
+  explicit Link(std::vector<Address> addresses) : route(std::move(addresses)) {}
   int peer = -1;      // in the group
   int job_peer = -1;  // in the job
   bool wanted = true;
   std::unique_ptr<FramedStream> frames;  // takes messages before there is a connection
+  Route route;
   // While dialing.
   std::unique_ptr<Handshake> dialing;
   std::optional<TimePoint> refused_since;
@@ -163,12 +166,11 @@ class TcpTransport final : public Transport {
     }
     auto& link = by_rank_[static_cast<size_t>(peer)];
     if (link == nullptr) {
-      link = std::make_unique<Link>();
+      link = std::make_unique<Link>(options_.addresses[static_cast<size_t>(peer)]);
       link->peer = peer;
       link->job_peer = options_.job_ranks[static_cast<size_t>(peer)];
       FramedStreamOptions how;
-      how.peer_name =
-          "rank " + std::to_string(link->job_peer) + " at " + options_.addresses[static_cast<size_t>(peer)].text;
+      how.peer_name = "rank " + std::to_string(link->job_peer) + " at " + link->route.text();
       how.where = where(*link);
       how.group = options_.group;
       how.generation = options_.port->options().generation;
@@ -212,8 +214,7 @@ class TcpTransport final : public Transport {
   bool dial(Link& link, TimePoint now) {
     if (!link.dialing) {
       if (link.next_dial && now < *link.next_dial) return false;
-      const Address& address = options_.addresses[static_cast<size_t>(link.peer)];
-      Result<std::unique_ptr<Stream>> stream = env_->dial(address);
+      Result<std::unique_ptr<Stream>> stream = link.route.dial(*env_);
       if (!stream.ok()) {
         link.failed = stream.status().at(where(link));
         return true;
@@ -228,8 +229,8 @@ class TcpTransport final : public Transport {
       how.mine.to_rank = link.job_peer;
       how.mine.job = port.job;
       how.secret = port.secret;
-      how.peer_address = address;
-      how.limit = Duration::max();  // connected: the peer accepts when it comes to its own first message
+      how.peer_address = {link.route.text()};
+      how.limit = link.route.patience();  // connected: the peer accepts when it comes to its own first message
       link.dialing = std::make_unique<Handshake>(*env_, *std::move(stream), std::move(how));
     }
     const Progress progress = link.dialing->advance(now);
@@ -241,6 +242,7 @@ class TcpTransport final : public Transport {
 
   /// Dials again after a pause, unless it is of no use.
   void dial_failed(Link& link, const Status& status, TimePoint now) {
+    if (link.route.turned_back(status)) return;
     const bool refused = status.code() == Code::kUnauthenticated && ++link.refusals <= kRefusalsAllowed;
     if (status.code() != Code::kPeerLost && status.code() != Code::kTimeout && !refused) {
       link.failed = status;
@@ -253,13 +255,12 @@ class TcpTransport final : public Transport {
     }
     if (link.refused_since && now - *link.refused_since >= options_.connect_timeout) {
       const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(options_.connect_timeout).count();
-      link.failed =
-          Status(Code::kPeerLost,
-                 "could not connect to rank " + std::to_string(link.job_peer) + " at " +
-                     options_.addresses[static_cast<size_t>(link.peer)].text + " for " + std::to_string(seconds) +
-                     " s: its process is gone or left already, see its log (last: " + status.message() + ")",
-                 where(link))
-              .at({.phase = "connecting"});
+      link.failed = Status(Code::kPeerLost,
+                           "could not connect to rank " + std::to_string(link.job_peer) + " at " + link.route.text() +
+                               " for " + std::to_string(seconds) +
+                               " s: its process is gone or left already, see its log (last: " + status.message() + ")",
+                           where(link))
+                        .at({.phase = "connecting"});
       return;
     }
     link.next_dial = now + link.pause;
