@@ -6,6 +6,8 @@
 #include <chrono>
 #include <utility>
 
+#include "comm/transport/mixed_transport.h"
+#include "comm/transport/pipes.h"
 #include "comm/transport/shm.h"
 
 namespace rondo::comm {
@@ -19,6 +21,23 @@ constexpr auto kUnattended = std::chrono::seconds(1);
 std::string seconds_text(Duration duration) {
   const auto tenths = std::chrono::duration_cast<std::chrono::milliseconds>(duration).count() / 100;
   return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
+}
+
+/// Memory inside this host, `across` to the others.
+Result<std::unique_ptr<Transport>> make_links_by_pair(const EndpointState& endpoint, const GroupIdentity& id,
+                                                      const std::shared_ptr<JobPage>& page,
+                                                      std::unique_ptr<Transport> across) {
+  PipesOptions inside{
+      .page = page, .post = endpoint.post(), .group = id.id, .job_ranks = id.job_ranks, .rank = id.at.rank};
+  const int own_host = id.host_of_rank[static_cast<size_t>(id.at.rank)];
+  for (int rank = 0; rank < id.at.world_size; ++rank) {
+    inside.mailboxes.push_back(endpoint.contact_of(id.job_ranks[static_cast<size_t>(rank)]).mailbox);
+    if (id.host_of_rank[static_cast<size_t>(rank)] == own_host) inside.neighbours.push_back(rank);
+  }
+  if (inside.neighbours.size() == 1) return across;
+  auto pipes = Pipes::open(std::move(inside));
+  RONDO_TRY(pipes);
+  return make_mixed_transport({.inside = *std::move(pipes), .across = std::move(across)});
 }
 
 Result<std::unique_ptr<Transport>> make_transport(const EndpointState& endpoint, const GroupIdentity& id,
@@ -36,6 +55,7 @@ Result<std::unique_ptr<Transport>> make_transport(const EndpointState& endpoint,
     messages = std::move(*made);
   }
   if (options.transport != TransportKind::kShm) return messages;
+  if (!id.host_of_rank.empty()) return make_links_by_pair(endpoint, id, page, std::move(messages));
   ShmTransportOptions shm{.page = page,
                           .post = endpoint.post(),
                           .group = id.id,
@@ -56,7 +76,10 @@ uint64_t derive_group_id(uint64_t parent, uint64_t count, int color, const std::
 }
 
 GroupState::GroupState(std::shared_ptr<EndpointState> endpoint, GroupIdentity identity)
-    : endpoint_(std::move(endpoint)), identity_(std::move(identity)), page_(endpoint_->page()) {}
+    : endpoint_(std::move(endpoint)),
+      identity_(std::move(identity)),
+      page_(endpoint_->page()),
+      host_layout_(layout_of(identity_.host_of_rank, identity_.at.world_size)) {}
 
 GroupState::~GroupState() {
   // Dropped without close(): peers may still be in the last operation, so they hear that this rank left in order, as

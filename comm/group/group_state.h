@@ -84,6 +84,7 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
                                                    const std::function<Result<Schedule>()>& make)
       RONDO_EXCLUDES(regions_mutex_);
   const Tuner& tuner() const { return tuner_; }
+  HostLayout host_layout() const { return host_layout_; }
   /// Of what must be equal on all ranks for them to choose equal schedules.
   uint64_t rules_hash() const { return rules_hash_; }
 
@@ -108,6 +109,7 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   const std::shared_ptr<JobPage> page_;  // shared with keeper and endpoint
   Abilities abilities_;                  // constant after creation, as what follows
   Tuner tuner_;
+  const HostLayout host_layout_;
   uint64_t rules_hash_ = 0;
   std::atomic<uint64_t> splits_{0};
   std::atomic<bool> live_{true};
