@@ -9,7 +9,7 @@ packages_comm=(g++ cmake ninja-build ccache mold pkg-config libssl-dev libhwy-de
   libcli11-dev libtomlplusplus-dev nlohmann-json3-dev zlib1g-dev)
 packages_train=("${packages_comm[@]}" python3 python3-pip dataset-fashion-mnist)
 packages_suites=(libbenchmark-dev)
-packages_test=(libgtest-dev libgmock-dev librapidcheck-dev python3 "${packages_suites[@]}")
+packages_test=(libgtest-dev libgmock-dev librapidcheck-dev python3 iproute2 nftables "${packages_suites[@]}")
 packages_lint=(clang-format-16 clang-tidy-16 shellcheck python3)
 packages_pytorch=(python3 python3-venv)
 packages_rivals=(openmpi-bin libopenmpi-dev mpich libmpich-dev libgloo-dev)

@@ -24,12 +24,6 @@ Status wildcard(const Address& address) {
   return invalid(address, "a wildcard would open the port to every network; name one address, such as tcp:127.0.0.1:0");
 }
 
-Status leaves_host(const Address& address) {
-  return {Code::kUnsupported, "\"" + address.text +
-                                  "\" is not a loopback address: links between hosts are not built yet; use "
-                                  "tcp:127.0.0.1:PORT, tcp:[::1]:PORT or unix:@NAME"};
-}
-
 Result<SocketAddress> parse_tcp(const Address& address, std::string_view rest) {
   const size_t colon = rest.rfind(':');
   if (colon == std::string_view::npos) return invalid(address, "expected tcp:HOST:PORT");
@@ -50,7 +44,7 @@ Result<SocketAddress> parse_tcp(const Address& address, std::string_view rest) {
     if (inet_pton(AF_INET6, host.c_str(), &v6.sin6_addr) != 1)
       return invalid(address, "expected an IPv6 address in []");
     if (IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr)) return wildcard(address);
-    if (!IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr)) return leaves_host(address);
+    if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) return invalid(address, "an IPv4 address is written tcp:1.2.3.4:PORT");
     return result;
   }
   auto& v4 = reinterpret_cast<sockaddr_in&>(result.storage);
@@ -61,9 +55,7 @@ Result<SocketAddress> parse_tcp(const Address& address, std::string_view rest) {
   if (inet_pton(AF_INET, host.c_str(), &v4.sin_addr) != 1) {
     return invalid(address, "the host must be a number such as 127.0.0.1 or [::1], not a name");
   }
-  const uint32_t bits = ntohl(v4.sin_addr.s_addr);
-  if (bits == INADDR_ANY) return wildcard(address);
-  if ((bits >> 24) != 127) return leaves_host(address);
+  if (v4.sin_addr.s_addr == htonl(INADDR_ANY)) return wildcard(address);
   return result;
 }
 

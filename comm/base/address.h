@@ -1,7 +1,7 @@
 /// Address texts turned into what the socket calls want, and back.
 ///
-/// Pure functions. Only places that stay on this machine are accepted: loopback for TCP, abstract names for Unix
-/// sockets.
+/// Pure functions. A TCP address is numeric and names one interface, never a wildcard: which one is for those to decide
+/// who listen. Unix sockets have abstract names.
 #pragma once
 
 #include <sys/socket.h>
@@ -20,7 +20,7 @@ struct SocketAddress {
   sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
 };
 
-/// kInvalidArgument for a text that is no address, or a wildcard; kUnsupported for one that leaves this machine.
+/// kInvalidArgument for a text that is no address, or a wildcard.
 Result<SocketAddress> parse_address(const Address& address);
 
 /// The text of a socket address that the kernel gave us.

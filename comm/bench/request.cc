@@ -30,6 +30,7 @@ void add_flags(CLI::App& app, Request& request) {
   app.add_option("--local-world-size", place.local_world_size, "ranks on this host");
   app.add_option("--endpoint", place.endpoint, "where rank 0 is met: unix:@my-job");
   app.add_option("--secret-file", place.secret_file, "a file of mode 0600 with the job's secret");
+  app.add_option("--interface", place.interface, "network interface for links to other hosts");
 
   app.add_flag_callback(
       "--list", [&] { request.action = Request::Action::kList; }, "name the operations and leave");

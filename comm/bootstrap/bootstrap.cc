@@ -93,8 +93,8 @@ void meet_on_this_host(const std::string& place, Bootstrap& result) {
   result.peer_credentials = result.secret_file.empty();
 }
 
-Status refuse_more_hosts(const Bootstrap& result) {
-  if (result.local_world_size == result.at.world_size) return {};
+Status need_secret_across_hosts(const Bootstrap& result) {
+  if (result.on_one_host()) return {};
   const std::string where = std::to_string(result.local_world_size) + " of " + std::to_string(result.at.world_size) +
                             " ranks are on this host";
   if (result.secret_file.empty())
@@ -103,9 +103,16 @@ Status refuse_more_hosts(const Bootstrap& result) {
                      ", so the ranks need a secret to know each other by: put 64 hexadecimal digits into a file "
                      "that only you may read, on every host ((umask 077; openssl rand -hex 32 > rondo.secret)), "
                      "and name it in RONDO_SECRET_FILE or --secret-file");
-  return wrong(Code::kUnsupported, where +
-                                       "; this version of Rondo joins the ranks of one host only. Start all ranks "
-                                       "on one host, with LOCAL_WORLD_SIZE equal to WORLD_SIZE");
+  return {};
+}
+
+/// Of ranks on several hosts: rank 0 serves the store beside MASTER_PORT, which belongs to the program.
+Status meet_across_hosts(const std::string& address, int64_t port, Bootstrap& result) {
+  if (port == 65535) return bad_variable("MASTER_PORT", "65535", "at most 65534: the store is served one above it");
+  const bool v6 = address.find(':') != std::string::npos;
+  result.store = Address{"tcp:" + (v6 ? "[" + address + "]" : address) + ":" + std::to_string(port + 1)};
+  result.serve_store = result.at.rank == 0;
+  return {};
 }
 
 Status check_endpoint(const std::string& name, const std::string& text) {
@@ -122,7 +129,11 @@ Status read_flags(const BootstrapFlags& flags, const Environment& environment, B
                                              std::to_string(result.at.world_size) +
                                              " needs the address where rank 0 is met, e.g. --endpoint unix:@my-job");
   RONDO_TRY(check_endpoint("--endpoint", *flags.endpoint));
-  RONDO_TRY(refuse_more_hosts(result));
+  RONDO_TRY(need_secret_across_hosts(result));
+  if (!result.on_one_host() && !flags.endpoint->starts_with("tcp:"))
+    return wrong(Code::kInvalidArgument, "--endpoint " + *flags.endpoint +
+                                             " cannot be reached from other hosts: name an address of rank 0's host, "
+                                             "such as tcp:10.0.0.1:4711");
   result.store = Address{*flags.endpoint};
   result.serve_store = result.at.rank == 0;
   result.job = job_of("flags " + *flags.endpoint);
@@ -182,7 +193,7 @@ Status read_torchrun(const Environment& environment, Bootstrap& result) {
   result.generation = static_cast<uint32_t>(restarts->value_or(0));
   const auto port = read_number(environment, "MASTER_PORT", {1, 65535});
   RONDO_TRY(port);
-  RONDO_TRY(refuse_more_hosts(result));
+  RONDO_TRY(need_secret_across_hosts(result));
   if (result.at.world_size == 1) return {};
   const std::string address = read_text(environment, "MASTER_ADDR");
   if (address.empty() || !port->has_value())
@@ -194,6 +205,7 @@ Status read_torchrun(const Environment& environment, Bootstrap& result) {
   const std::string place = address + "-" + std::to_string(**port);
   result.job = job_of("torchrun " + read_text(environment, "TORCHELASTIC_RUN_ID") + " " + place + " " +
                       std::to_string(result.generation));
+  if (!result.on_one_host()) return meet_across_hosts(address, **port, result);
   meet_on_this_host(place, result);
   return {};
 }
@@ -230,16 +242,15 @@ std::string Bootstrap::describe() const {
   return text;
 }
 
-/// Without a wish: memory where all ranks share it.
+/// Without a wish: memory where ranks share it, tcp between the others.
 Result<TransportKind> read_transport(const BootstrapFlags& flags, const Environment& environment,
                                      const Bootstrap& place) {
   const bool by_flag = flags.transport.has_value();
   const std::string wish = flags.transport.value_or(read_text(environment, "RONDO_TRANSPORT"));
-  const bool one_host = place.local_world_size == place.at.world_size;
-  if (wish.empty() || wish == "auto") return one_host ? TransportKind::kShm : TransportKind::kTcp;
+  if (wish.empty() || wish == "auto") return TransportKind::kShm;
   if (wish == "tcp") return TransportKind::kTcp;
   if (wish != "shm") return bad_variable(by_flag ? "--transport" : "RONDO_TRANSPORT", wish, "auto, shm or tcp");
-  if (one_host) return TransportKind::kShm;
+  if (place.on_one_host()) return TransportKind::kShm;
   return Status(Code::kUnsupported, "transport shm needs all ranks on one host, and only " +
                                         std::to_string(place.local_world_size) + " of " +
                                         std::to_string(place.at.world_size) + " are on this one: use auto or tcp");
@@ -249,6 +260,8 @@ Result<Bootstrap> read_bootstrap(const BootstrapFlags& flags, const Environment&
   Bootstrap result;
   result.secret_file = flags.secret_file.value_or(read_text(environment, "RONDO_SECRET_FILE"));
   result.run_directory = read_text(environment, "RONDO_RUN_DIR");
+  result.interface = flags.interface.value_or(read_text(environment, "RONDO_INTERFACE"));
+  result.host_id = read_text(environment, "RONDO_HOST_ID");
   const auto set = [&](const char* variable) { return !read_text(environment, variable).empty(); };
   Status status;
   if (flags.rank || flags.world_size || flags.local_rank || flags.local_world_size || flags.endpoint) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "comm/base/hex.h"
+#include "comm/bootstrap/place.h"
 #include "rondo/comm/bootstrap.h"
 #include "rondo/comm/flight.h"
 
@@ -66,10 +67,12 @@ Result<Meeting> meet(const Bootstrap& bootstrap, const std::shared_ptr<Env>& env
     if (meeting.secret.empty()) meeting.secret = Secret::draw(*env);
     return meeting;
   }
+  const auto place = resolve(*bootstrap.store);
+  RONDO_TRY(place);
   const Secret store_key = bootstrap.peer_credentials ? well_known_key(*bootstrap.store) : meeting.secret;
   if (bootstrap.serve_store) {
     StoreServerOptions options;
-    options.listen = *bootstrap.store;
+    options.listen = *place;
     options.job = bootstrap.job;
     options.secret = store_key;
     options.same_user_only = bootstrap.peer_credentials;
@@ -85,7 +88,7 @@ Result<Meeting> meet(const Bootstrap& bootstrap, const std::shared_ptr<Env>& env
     meeting.server = *std::move(server);
   }
   StoreClientOptions options;
-  options.server = meeting.server ? meeting.server->address() : *bootstrap.store;
+  options.server = meeting.server ? meeting.server->address() : *place;
   options.job = bootstrap.job;
   options.secret = store_key;
   options.rank = bootstrap.at.rank;
@@ -100,12 +103,6 @@ Result<Meeting> meet(const Bootstrap& bootstrap, const std::shared_ptr<Env>& env
     meeting.secret = *exchanged;
   }
   return meeting;
-}
-
-/// Where this rank accepts data links.
-Address data_address(const Bootstrap& bootstrap, Env& env) {
-  if (!bootstrap.peer_credentials) return {"tcp:127.0.0.1:0"};
-  return {"unix:@rondo-data-" + JobId::draw(env).hex()};  // a job without a secret opens no TCP port
 }
 
 /// A job runs without a recorder, too: what is in its way is only said.
@@ -131,6 +128,8 @@ Result<Joined> join(const Bootstrap& bootstrap, LogSink log, Deadline deadline) 
     if (descriptor >= 0) (void)::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
   auto meeting = meet(bootstrap, env, log, deadline);
   if (!meeting.ok()) return meeting.status().at(where);
+  auto listen = data_addresses(bootstrap, *env);
+  if (!listen.ok()) return listen.status().at(where);
   EndpointOptions options;
   options.at = bootstrap.at;
   options.local_rank = bootstrap.local_rank;
@@ -140,7 +139,8 @@ Result<Joined> join(const Bootstrap& bootstrap, LogSink log, Deadline deadline) 
   options.env = env;
   options.store = meeting->store;
   options.transport = bootstrap.transport;
-  options.listen = data_address(bootstrap, *env);
+  options.listen = *std::move(listen);
+  if (!bootstrap.on_one_host() || !bootstrap.host_id.empty()) options.host = host_text(bootstrap.host_id);
   options.control_descriptor = bootstrap.control_descriptor;
   options.flight = open_flight(bootstrap, options.job, log);
   options.log = std::move(log);

@@ -88,7 +88,8 @@ Result<std::shared_ptr<const Schedule>> schedule_for(GroupState& state, const La
   query.shape = {.at = state.at(),
                  .element_count = request.data.element_count,
                  .segment_elements = std::max<int64_t>(1, state.identity().options.segment_bytes / width),
-                 .root = std::max(request.root, 0)};
+                 .root = std::max(request.root, 0),
+                 .host_of_rank = state.identity().host_of_rank};
   if (wire_of(request) != request.data.dtype) query.shape.wire = Wire::kNarrow;
   const GroupState::ScheduleKey key{static_cast<int64_t>(query.goal),
                                     known != nullptr ? known - algorithms().data() : -1,
@@ -180,7 +181,8 @@ Work launch(Group& group, Launch request) {
   const CallShape shape{.goal = goal_of(request.kind),
                         .world_size = group.world_size(),
                         .byte_count = request.data.byte_count(),
-                        .wire = wire_of(request) == request.data.dtype ? Wire::kSame : Wire::kNarrow};
+                        .wire = wire_of(request) == request.data.dtype ? Wire::kSame : Wire::kNarrow,
+                        .hosts = state.host_layout()};
   // Rules are for what users reduce and send; a barrier has no bytes to speak of.
   const Tuner& tuner = request.kind == CollectiveKind::kBarrier ? kNoRules : state.tuner();
   if (state.abilities().board) {

@@ -60,7 +60,6 @@ Status GroupSplit::finish() {
   for (const auto& [key, old] : members) {
     if (old == parent_.rank()) identity.at.rank = static_cast<int>(identity.job_ranks.size());
     identity.job_ranks.push_back(parent.job_ranks[static_cast<size_t>(old)]);
-    identity.addresses.push_back(parent.addresses[static_cast<size_t>(old)]);
   }
   auto state = GroupState::create(parent_.state()->shared_endpoint(), std::move(identity));
   RONDO_TRY(state);

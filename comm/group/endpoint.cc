@@ -55,13 +55,14 @@ std::shared_ptr<JobPage> EndpointState::page() const {
   return page_;
 }
 
-Status EndpointState::install_page(std::shared_ptr<JobPage> page) {
+Status EndpointState::install_page(std::shared_ptr<JobPage> page, std::vector<int> local_ranks) {
   const MutexLock lock(mutex_);
   if (page_ != nullptr) return {};
   if (options_.keeper == EndpointOptions::Keeper::kOn) {
     KeeperOptions keeper;
     keeper.rank = options_.at.rank;
     keeper.world_size = options_.at.world_size;
+    keeper.local_ranks = std::move(local_ranks);
     keeper.generation = options_.generation;
     keeper.control_descriptor = options_.control_descriptor;
     keeper.log = options_.log;
@@ -75,15 +76,33 @@ Status EndpointState::install_page(std::shared_ptr<JobPage> page) {
   return {};
 }
 
-void EndpointState::set_mailboxes(std::vector<std::string> by_job_rank) {
-  const MutexLock lock(mutex_);
-  mailboxes_ = std::move(by_job_rank);
+Contact EndpointState::own_contact() const {
+  return {.host = options_.host,
+          .mailbox = post_ ? post_->mailbox() : std::string(),
+          .addresses = port_ ? port_->addresses() : std::vector<Address>()};
 }
 
-std::string EndpointState::mailbox_of(int job_rank) const {
+void EndpointState::set_contacts(std::vector<Contact> by_job_rank) {
+  const MutexLock lock(mutex_);
+  contacts_ = std::move(by_job_rank);
+}
+
+Contact EndpointState::contact_of(int job_rank) const {
   const MutexLock lock(mutex_);
   const auto index = static_cast<size_t>(job_rank);
-  return index < mailboxes_.size() ? mailboxes_[index] : std::string();
+  return index < contacts_.size() ? contacts_[index] : Contact();
+}
+
+std::vector<int> EndpointState::hosts_of(const std::vector<int>& job_ranks) const {
+  const MutexLock lock(mutex_);
+  std::map<std::string, int> numbers;
+  std::vector<int> hosts;
+  for (const int rank : job_ranks) {
+    const auto index = static_cast<size_t>(rank);
+    const std::string host = index < contacts_.size() ? contacts_[index].host : std::string();
+    hosts.push_back(numbers.try_emplace(host, static_cast<int>(numbers.size())).first->second);
+  }
+  return numbers.size() < 2 ? std::vector<int>() : hosts;
 }
 
 Duration EndpointState::silence(int rank) const {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/group/contact.h"
 #include "comm/transport/inproc.h"
 #include "comm/transport/region_post.h"
 #include "comm/transport/tcp.h"
@@ -35,9 +36,13 @@ class EndpointState {
   /// Opens what the transport needs.
   Status open();
 
-  /// The mailboxes of all ranks of the job, known once the first group is formed.
-  void set_mailboxes(std::vector<std::string> by_job_rank) RONDO_EXCLUDES(mutex_);
-  std::string mailbox_of(int job_rank) const RONDO_EXCLUDES(mutex_);
+  /// How this rank is reached.
+  Contact own_contact() const;
+  /// How all ranks of the job are reached, known once the first group is formed.
+  void set_contacts(std::vector<Contact> by_job_rank) RONDO_EXCLUDES(mutex_);
+  Contact contact_of(int job_rank) const RONDO_EXCLUDES(mutex_);
+  /// A number for the host of each of these ranks; empty when all are on one.
+  std::vector<int> hosts_of(const std::vector<int>& job_ranks) const RONDO_EXCLUDES(mutex_);
 
   /// Puts something between every group of this endpoint and its transport: how tests inject faults. Set before the
   /// first group is made, constant afterwards.
@@ -47,8 +52,8 @@ class EndpointState {
 
   /// The job page of this host; null until the first group is formed.
   std::shared_ptr<JobPage> page() const RONDO_EXCLUDES(mutex_);
-  /// Sets the page and starts the keeper, once.
-  Status install_page(std::shared_ptr<JobPage> page) RONDO_EXCLUDES(mutex_);
+  /// Sets the page and starts the keeper, once. `local_ranks`: of the job, those of this host; empty: all.
+  Status install_page(std::shared_ptr<JobPage> page, std::vector<int> local_ranks = {}) RONDO_EXCLUDES(mutex_);
 
   /// How long a rank of this host was watched without a beat; 0 without a keeper.
   Duration silence(int rank) const RONDO_EXCLUDES(mutex_);
@@ -79,7 +84,7 @@ class EndpointState {
   std::map<std::string, int> creations_ RONDO_GUARDED_BY(mutex_);
   std::shared_ptr<JobPage> page_ RONDO_GUARDED_BY(mutex_);  // shared with the keeper and the groups
   std::unique_ptr<Keeper> keeper_ RONDO_GUARDED_BY(mutex_);
-  std::vector<std::string> mailboxes_ RONDO_GUARDED_BY(mutex_);
+  std::vector<Contact> contacts_ RONDO_GUARDED_BY(mutex_);
 };
 
 }  // namespace rondo::comm

@@ -5,13 +5,6 @@
 #include <utility>
 
 namespace rondo::comm {
-namespace {
-
-// What a rank publishes when it has no address: fake ranks find each other in their fabric.
-constexpr const char* kNoAddress = "inproc";
-
-}  // namespace
-
 GroupFormation::GroupFormation(std::shared_ptr<EndpointState> endpoint, GroupOptions options)
     : endpoint_(std::move(endpoint)), options_(std::move(options)), nth_(endpoint_->next_creation(options_.name)) {
   if (const auto& recorder = endpoint_->options().flight) recorder->forming(options_.name, endpoint_->env().now());
@@ -55,8 +48,6 @@ uint64_t GroupFormation::group_id() const {
 }
 
 Progress GroupFormation::advance(TimePoint now) {
-  const EndpointOptions& endpoint = endpoint_->options();
-  const Position at = endpoint.at;
   if (const auto page = endpoint_->page(); page && step_ != Step::kDone && step_ != Step::kFailed) {
     // An abort of this group alone is for those who are in it; but where the job ends, its reason is the better one.
     if (page->abort_of(kWholeJob)) {
@@ -65,71 +56,14 @@ Progress GroupFormation::advance(TimePoint now) {
     }
   }
   switch (step_) {
-    case Step::kPublish: {
-      // First of all: a rank that is here is never called absent, whatever it waits for.
-      if (!call_) {
-        std::string address = endpoint_->port() ? endpoint_->port()->address().text : kNoAddress;
-        if (endpoint_->post()) address += " " + endpoint_->post()->mailbox();
-        call_ = endpoint.store->start({.kind = StoreRequest::Kind::kSet, .keys = {key(at.rank)}, .value = address});
-      }
-      const Progress progress = call_->advance(now);
-      if (progress == Progress::kFailed) return fail(call_->status());
-      if (progress != Progress::kDone) return progress;
-      step_ = Step::kPage;
-      return Progress::kProgressed;
-    }
-    case Step::kPage: {
-      if (!page_share_ && endpoint_->page() == nullptr) {
-        if (endpoint.fabric) {
-          if (const Status status = endpoint_->install_page(endpoint.fabric->page()); !status.ok()) return fail(status);
-        } else {
-          page_share_ = std::make_unique<PageShare>(
-              endpoint.env, endpoint.store,
-              PageShareOptions{.rank = at.rank, .world_size = at.world_size, .generation = endpoint.generation});
-        }
-      }
-      if (page_share_) {
-        const Progress progress = page_share_->advance(now);
-        // The keeper starts as soon as there is a page, so that a death or a verdict ends this wait too.
-        if (const auto page = page_share_->page(); page && endpoint_->page() == nullptr) {
-          if (const Status status = endpoint_->install_page(page); !status.ok()) return fail(status);
-        }
-        if (progress == Progress::kFailed) return fail(page_share_->status());
-        if (progress != Progress::kDone) return progress;
-      }
-      StoreRequest request{.kind = StoreRequest::Kind::kGet};
-      for (int rank = 0; rank < at.world_size; ++rank) request.keys.push_back(key(rank));
-      call_ = endpoint.store->start(std::move(request));
-      step_ = Step::kGather;
-      return Progress::kProgressed;
-    }
-    case Step::kGather: {
-      const Progress progress = call_->advance(now);
-      if (progress == Progress::kFailed) return fail(call_->status());
-      if (progress != Progress::kDone) return progress;
-      step_ = Step::kEnter;
-      return Progress::kProgressed;
-    }
-    case Step::kEnter: {
-      // A rank that dies before its keeper holds its mutex would be missed by everyone.
-      if (!outside_page().empty()) return Progress::kBlocked;
-      GroupIdentity identity{.id = group_id(), .options = options_, .at = at};
-      std::vector<std::string> mailboxes;
-      for (int rank = 0; rank < at.world_size; ++rank) {
-        const std::string& published = call_->values()[static_cast<size_t>(rank)];  // "ADDRESS" or "ADDRESS MAILBOX"
-        const size_t space = std::min(published.find(' '), published.size());
-        identity.job_ranks.push_back(rank);
-        identity.addresses.push_back({published.substr(0, space)});
-        mailboxes.push_back(published.substr(std::min(space + 1, published.size())));
-      }
-      endpoint_->set_mailboxes(std::move(mailboxes));
-      auto group = GroupState::create(endpoint_, std::move(identity));
-      if (!group.ok()) return fail(group.status());
-      group_ = std::move(*group);
-      if (const auto& recorder = endpoint.flight) recorder->formed();
-      step_ = Step::kDone;
-      return Progress::kDone;
-    }
+    case Step::kPublish:
+      return publish(now);
+    case Step::kPage:
+      return share_page(now);
+    case Step::kGather:
+      return gather(now);
+    case Step::kEnter:
+      return enter();
     case Step::kDone:
       return Progress::kDone;
     case Step::kFailed:
@@ -138,11 +72,97 @@ Progress GroupFormation::advance(TimePoint now) {
   return Progress::kFailed;
 }
 
+Progress GroupFormation::publish(TimePoint now) {
+  const EndpointOptions& endpoint = endpoint_->options();
+  // First of all: a rank that is here is never called absent, whatever it waits for.
+  if (!call_)
+    call_ = endpoint.store->start(
+        {.kind = StoreRequest::Kind::kSet, .keys = {key(endpoint.at.rank)}, .value = encode(endpoint_->own_contact())});
+  const Progress progress = call_->advance(now);
+  if (progress == Progress::kFailed) return fail(call_->status());
+  if (progress != Progress::kDone) return progress;
+  call_.reset();
+  step_ = on_one_host() ? Step::kPage : Step::kGather;
+  return Progress::kProgressed;
+}
+
+Progress GroupFormation::share_page(TimePoint now) {
+  const EndpointOptions& endpoint = endpoint_->options();
+  if (!page_share_ && endpoint_->page() == nullptr) {
+    if (endpoint.fabric) {
+      const Status status = endpoint_->install_page(endpoint.fabric->page());
+      if (!status.ok()) return fail(status);
+    } else {
+      page_share_ = std::make_unique<PageShare>(endpoint.env, endpoint.store,
+                                                PageShareOptions{.rank = endpoint.at.rank,
+                                                                 .world_size = endpoint.at.world_size,
+                                                                 .generation = endpoint.generation,
+                                                                 .local_ranks = local_ranks_});
+    }
+  }
+  if (page_share_) {
+    const Progress progress = page_share_->advance(now);
+    // The keeper starts as soon as there is a page, so that a death or a verdict ends this wait too.
+    if (const auto page = page_share_->page(); page && endpoint_->page() == nullptr) {
+      if (const Status status = endpoint_->install_page(page, local_ranks_); !status.ok()) return fail(status);
+    }
+    if (progress == Progress::kFailed) return fail(page_share_->status());
+    if (progress != Progress::kDone) return progress;
+  }
+  step_ = on_one_host() ? Step::kGather : Step::kEnter;
+  return Progress::kProgressed;
+}
+
+Progress GroupFormation::gather(TimePoint now) {
+  const EndpointOptions& endpoint = endpoint_->options();
+  if (!call_) {
+    StoreRequest request{.kind = StoreRequest::Kind::kGet};
+    for (int rank = 0; rank < endpoint.at.world_size; ++rank) request.keys.push_back(key(rank));
+    call_ = endpoint.store->start(std::move(request));
+  }
+  const Progress progress = call_->advance(now);
+  if (progress == Progress::kFailed) return fail(call_->status());
+  if (progress != Progress::kDone) return progress;
+  std::vector<Contact> contacts;
+  for (int rank = 0; rank < endpoint.at.world_size; ++rank) {
+    auto contact = decode_contact(call_->values()[static_cast<size_t>(rank)]);
+    if (!contact.ok()) return fail(contact.status().at({.peer = rank}));
+    if (contact->host.empty() != on_one_host())
+      return fail(Status(Code::kMismatch,
+                         "rank " + std::to_string(on_one_host() ? endpoint.at.rank : rank) +
+                             " takes all ranks to be on its own host, rank " +
+                             std::to_string(on_one_host() ? rank : endpoint.at.rank) +
+                             " does not: set LOCAL_WORLD_SIZE rightly, and RONDO_HOST_ID on every rank or on none",
+                         {.peer = rank}));
+    if (!on_one_host() && contact->host == endpoint.host) local_ranks_.push_back(rank);
+    contacts.push_back(std::move(*contact));
+  }
+  endpoint_->set_contacts(std::move(contacts));
+  call_.reset();
+  step_ = on_one_host() ? Step::kEnter : Step::kPage;
+  return Progress::kProgressed;
+}
+
+Progress GroupFormation::enter() {
+  // A rank that dies before its keeper holds its mutex would be missed by everyone.
+  if (!outside_page().empty()) return Progress::kBlocked;
+  GroupIdentity identity{.id = group_id(), .options = options_, .at = endpoint_->options().at};
+  for (int rank = 0; rank < identity.at.world_size; ++rank) identity.job_ranks.push_back(rank);
+  auto group = GroupState::create(endpoint_, std::move(identity));
+  if (!group.ok()) return fail(group.status());
+  group_ = std::move(*group);
+  if (const auto& recorder = endpoint_->options().flight) recorder->formed();
+  step_ = Step::kDone;
+  return Progress::kDone;
+}
+
 std::vector<int> GroupFormation::outside_page() const {
   const auto page = endpoint_->page();
   std::vector<int> outside;
   if (!page || endpoint_->options().keeper == EndpointOptions::Keeper::kOff) return outside;
-  for (int rank = 0; rank < page->rank_count(); ++rank)
+  std::vector<int> ranks = local_ranks_;
+  for (int rank = 0; local_ranks_.empty() && rank < page->rank_count(); ++rank) ranks.push_back(rank);
+  for (const int rank : ranks)
     if (page->membership(rank) == Membership::kAbsent) outside.push_back(rank);
   return outside;
 }

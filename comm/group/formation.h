@@ -1,5 +1,5 @@
-/// How the ranks of a job become a group: publish addresses, share the job page, read everyone's addresses. A state
-/// machine, so that thousands of fake ranks can form a group in one thread and in simulated time.
+/// How the ranks of a job become a group: publish how each is reached, share the job page, read how all are reached. A
+/// state machine, so that thousands of fake ranks can form a group in one thread and in simulated time.
 #pragma once
 
 #include <memory>
@@ -29,6 +29,12 @@ class GroupFormation {
 
  private:
   enum class Step : uint8_t { kPublish, kPage, kGather, kEnter, kDone, kFailed };
+  /// On one host the page comes first, so that a keeper watches the rest; else the page waits for who is on this host.
+  bool on_one_host() const { return endpoint_->options().host.empty(); }
+  Progress publish(TimePoint now);
+  Progress share_page(TimePoint now);
+  Progress gather(TimePoint now);
+  Progress enter();
   Progress fail(const Status& why);
   /// Writes the failure into the flight record, and into the page for those who already are in this group.
   void tell(const Status& why);
@@ -52,6 +58,7 @@ class GroupFormation {
   Status status_;
   std::unique_ptr<PageShare> page_share_;
   std::unique_ptr<StoreCall> call_;
+  std::vector<int> local_ranks_;  // of this host; empty: all, or not known yet
   std::shared_ptr<GroupState> group_;
 };
 

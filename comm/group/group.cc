@@ -1,5 +1,6 @@
 #include "rondo/comm/group.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -34,13 +35,20 @@ int Group::world_size() const { return state_->at().world_size; }
 const std::string& Group::name() const { return state_->identity().options.name; }
 
 std::string Group::description() const {
-  const CallShape large{.goal = Goal::kAllReduce, .world_size = world_size(), .byte_count = size_t{1} << 20};
+  const CallShape large{.goal = Goal::kAllReduce,
+                        .world_size = world_size(),
+                        .byte_count = size_t{1} << 20,
+                        .hosts = state_->host_layout()};
   const Tuner& tuner = state_->tuner();
+  const std::vector<int>& hosts = state_->identity().host_of_rank;
   const bool fused = state_->abilities().board && tuner.ruled(large).empty();
   const std::string_view algorithm = fused ? "push" : tuner.choose(large);
-  const auto order = order_of({.goal = Goal::kAllReduce, .algorithm = algorithm, .shape = {.at = state_->at()}});
-  return std::string(algorithm) + " over " + std::string(comm::name(state_->endpoint().options().transport)) +
-         (order.ok() ? ", order " + std::string(comm::name(*order)) : "");
+  const auto order = order_of(
+      {.goal = Goal::kAllReduce, .algorithm = algorithm, .shape = {.at = state_->at(), .host_of_rank = hosts}});
+  std::string links(comm::name(state_->endpoint().options().transport));
+  if (!hosts.empty() && links == comm::name(TransportKind::kShm))
+    links = "shm inside and tcp between " + std::to_string(1 + *std::ranges::max_element(hosts)) + " hosts";
+  return std::string(algorithm) + " over " + links + (order.ok() ? ", order " + std::string(comm::name(*order)) : "");
 }
 
 std::string Group::choices() const {
@@ -49,7 +57,7 @@ std::string Group::choices() const {
                                    "everybody reads all, above "
                                    "that the owner of a slice reads it from all, reduces it and stores it to all)\n"
                                  : "";
-  return shared + state_->tuner().explain(world_size());
+  return shared + state_->tuner().explain(world_size(), state_->host_layout());
 }
 
 std::vector<LinkStatistics> Group::links() const { return state_->links(); }

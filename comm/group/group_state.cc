@@ -6,6 +6,8 @@
 #include <chrono>
 #include <utility>
 
+#include "comm/transport/mixed_transport.h"
+#include "comm/transport/pipes.h"
 #include "comm/transport/shm.h"
 
 namespace rondo::comm {
@@ -28,6 +30,23 @@ bool is_gone(const std::shared_ptr<JobPage>& page, int job_rank) {
   return membership == Membership::kDead || membership == Membership::kLeft;
 }
 
+/// Memory inside this host, `across` to the others.
+Result<std::unique_ptr<Transport>> make_links_by_pair(const EndpointState& endpoint, const GroupIdentity& id,
+                                                      const std::shared_ptr<JobPage>& page,
+                                                      std::unique_ptr<Transport> across) {
+  PipesOptions inside{
+      .page = page, .post = endpoint.post(), .group = id.id, .job_ranks = id.job_ranks, .rank = id.at.rank};
+  const int own_host = id.host_of_rank[static_cast<size_t>(id.at.rank)];
+  for (int rank = 0; rank < id.at.world_size; ++rank) {
+    inside.mailboxes.push_back(endpoint.contact_of(id.job_ranks[static_cast<size_t>(rank)]).mailbox);
+    if (id.host_of_rank[static_cast<size_t>(rank)] == own_host) inside.neighbours.push_back(rank);
+  }
+  if (inside.neighbours.size() == 1) return across;
+  auto pipes = Pipes::open(std::move(inside));
+  RONDO_TRY(pipes);
+  return make_mixed_transport({.inside = *std::move(pipes), .across = std::move(across)});
+}
+
 Result<std::unique_ptr<Transport>> make_transport(const EndpointState& endpoint, const GroupIdentity& id,
                                                   const std::shared_ptr<JobPage>& page) {
   const EndpointOptions& options = endpoint.options();
@@ -35,23 +54,26 @@ Result<std::unique_ptr<Transport>> make_transport(const EndpointState& endpoint,
   if (options.fabric) {
     messages = make_inproc_transport({options.fabric, id.id, id.job_ranks, id.at.rank});
   } else {
-    auto made = make_tcp_transport(options.env, {.port = endpoint.port(),
-                                                 .group = id.id,
-                                                 .job_ranks = id.job_ranks,
-                                                 .rank = id.at.rank,
-                                                 .addresses = id.addresses,
-                                                 .is_gone = [page](int rank) { return is_gone(page, rank); }});
+    TcpTransportOptions tcp{.port = endpoint.port(),
+                            .group = id.id,
+                            .job_ranks = id.job_ranks,
+                            .rank = id.at.rank,
+                            .addresses = {},
+                            .is_gone = [page](int rank) { return is_gone(page, rank); }};
+    for (const int rank : id.job_ranks) tcp.addresses.push_back(endpoint.contact_of(rank).addresses);
+    auto made = make_tcp_transport(options.env, std::move(tcp));
     RONDO_TRY(made);
     messages = std::move(*made);
   }
   if (options.transport != TransportKind::kShm) return messages;
+  if (!id.host_of_rank.empty()) return make_links_by_pair(endpoint, id, page, std::move(messages));
   ShmTransportOptions shm{.page = page,
                           .post = endpoint.post(),
                           .group = id.id,
                           .job_ranks = id.job_ranks,
                           .rank = id.at.rank,
                           .messages = std::move(messages)};
-  for (const int rank : id.job_ranks) shm.mailboxes.push_back(endpoint.mailbox_of(rank));
+  for (const int rank : id.job_ranks) shm.mailboxes.push_back(endpoint.contact_of(rank).mailbox);
   return make_shm_transport(std::move(shm));
 }
 
@@ -65,7 +87,10 @@ uint64_t derive_group_id(uint64_t parent, uint64_t count, int color, const std::
 }
 
 GroupState::GroupState(std::shared_ptr<EndpointState> endpoint, GroupIdentity identity)
-    : endpoint_(std::move(endpoint)), identity_(std::move(identity)), page_(endpoint_->page()) {}
+    : endpoint_(std::move(endpoint)),
+      identity_(std::move(identity)),
+      page_(endpoint_->page()),
+      host_layout_(layout_of(identity_.host_of_rank, identity_.at.world_size)) {}
 
 GroupState::~GroupState() {
   // Dropped without close(): peers may still be in the last operation, so they hear that this rank left in order, as
@@ -75,6 +100,7 @@ GroupState::~GroupState() {
 
 Result<std::shared_ptr<GroupState>> GroupState::create(const std::shared_ptr<EndpointState>& endpoint,
                                                        GroupIdentity identity) {
+  identity.host_of_rank = endpoint->hosts_of(identity.job_ranks);
   std::shared_ptr<GroupState> group(new GroupState(endpoint, std::move(identity)));
   const GroupIdentity& id = group->identity_;
   auto tuner = Tuner::parse(id.options.algorithm);

@@ -31,9 +31,9 @@ namespace rondo::comm {
 struct GroupIdentity {
   uint64_t id = 0;  // equal on all members, different for every group of a job
   GroupOptions options;
-  Position at;                     // in the group
-  std::vector<int> job_ranks;      // group rank -> rank in the job
-  std::vector<Address> addresses;  // group rank -> where it accepts links; empty for inproc
+  Position at;                    // in the group
+  std::vector<int> job_ranks;     // group rank -> rank in the job
+  std::vector<int> host_of_rank;  // a number for each host, by group rank; empty: all on one
 };
 
 /// A number for a new group: depends on the parent, the count of groups split from it, and the name.
@@ -86,6 +86,7 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
                                                    const std::function<Result<Schedule>()>& make)
       RONDO_EXCLUDES(regions_mutex_);
   const Tuner& tuner() const { return tuner_; }
+  HostLayout host_layout() const { return host_layout_; }
   /// Of what must be equal on all ranks for them to choose equal schedules.
   uint64_t rules_hash() const { return rules_hash_; }
 
@@ -110,6 +111,7 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   const std::shared_ptr<JobPage> page_;  // shared with keeper and endpoint
   Abilities abilities_;                  // constant after creation, as what follows
   Tuner tuner_;
+  const HostLayout host_layout_;
   uint64_t rules_hash_ = 0;
   std::atomic<uint64_t> splits_{0};
   std::atomic<bool> live_{true};

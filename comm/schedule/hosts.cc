@@ -1,5 +1,6 @@
 #include "comm/schedule/hosts.h"
 
+#include <bit>
 #include <cstddef>
 #include <map>
 
@@ -15,6 +16,19 @@ Hosts hosts_of(const std::vector<int>& host_of_rank, int world_size) {
     hosts[found->second].push_back(rank);
   }
   return hosts;
+}
+
+HostLayout layout_of(const std::vector<int>& host_of_rank, int world_size) {
+  const Hosts hosts = hosts_of(host_of_rank, world_size);
+  if (hosts.size() < 2 || hosts.size() == static_cast<size_t>(world_size)) return HostLayout::kFlat;
+  const size_t each = hosts.front().size();
+  for (size_t host = 0; host < hosts.size(); ++host) {
+    const auto& ranks = hosts[host];
+    const bool block =
+        ranks.front() == static_cast<int>(host * each) && ranks.back() == ranks.front() + static_cast<int>(each) - 1;
+    if (ranks.size() != each || !block) return HostLayout::kScattered;
+  }
+  return std::has_single_bit(each) ? HostLayout::kCanonicalBlocks : HostLayout::kBlocks;
 }
 
 }  // namespace rondo::comm

@@ -38,14 +38,19 @@ struct Choice {
 
 Choice by_default(const CallShape& call) {
   const bool mesh = call.world_size <= kFullMeshRanks;
+  const bool small = mesh && call.byte_count * static_cast<size_t>(call.world_size - 1) <= kOneShotBytes;
+  const bool canonical = call.hosts == HostLayout::kCanonicalBlocks;
+  // Its partial sums travel, so that it has no narrow wire.
+  const bool by_host = (canonical || call.hosts == HostLayout::kBlocks) && call.wire == Wire::kSame;
   switch (call.goal) {
     case Goal::kBroadcast:
       return {"chain", "every rank but the last sends each byte once, in a pipeline"};
     case Goal::kAllReduce:
-      if (!mesh) return {"ring", "more than 16 ranks: two links a rank instead of a full mesh"};
-      if (call.byte_count * static_cast<size_t>(call.world_size - 1) <= kOneShotBytes) {
-        return {"one-shot", "small: one round of whole buffers, canonical order"};
+      if (by_host && !(canonical && small)) {
+        return {"hierarchical", "sums inside each host first: the least bytes between hosts"};
       }
+      if (small) return {"one-shot", "small: one round of whole buffers, canonical order"};
+      if (!mesh) return {"ring", "more than 16 ranks: two links a rank instead of a full mesh"};
       return {"direct", "two rounds of slices, each summed at one owner in canonical order"};
     case Goal::kReduceScatter:
     case Goal::kAllGather:
@@ -101,12 +106,12 @@ std::string_view Tuner::choose(const CallShape& call) const {
   return rule.empty() ? by_default(call).algorithm : rule;
 }
 
-std::string Tuner::explain(int world_size) const {
+std::string Tuner::explain(int world_size, HostLayout hosts) const {
   std::string text;
   for (const Goal goal : {Goal::kAllReduce, Goal::kReduceScatter, Goal::kAllGather, Goal::kBroadcast}) {
     Choice last{};
     for (size_t bytes = 1024; bytes <= size_t{1} << 30; bytes *= 2) {
-      const CallShape call{.goal = goal, .world_size = world_size, .byte_count = bytes};
+      const CallShape call{.goal = goal, .world_size = world_size, .byte_count = bytes, .hosts = hosts};
       const std::string_view rule = ruled(call);
       const Choice choice = rule.empty() ? by_default(call) : Choice{rule, "asked for by a rule"};
       if (last.algorithm == choice.algorithm && last.reason == choice.reason) continue;

@@ -3,7 +3,8 @@
 ///
 /// Without rules all choices are among algorithms of one order of summation (canonical), so neither the size of a
 /// buffer nor the transport decides the bits; from 17 ranks on messages the ring, whose order is its own, takes over,
-/// because a full mesh of links no longer pays.
+/// because a full mesh of links no longer pays. Over several hosts that hold equal blocks of ranks, all-reduce is
+/// hierarchical: canonical where the blocks are of 2^k ranks, else in an order of its own, then for every size.
 #pragma once
 
 #include <cstddef>
@@ -11,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "comm/schedule/hosts.h"
 #include "rondo/comm/schedule.h"
 #include "rondo/comm/status.h"
 
@@ -22,6 +24,7 @@ struct CallShape {
   int world_size = 1;
   size_t byte_count = 0;
   Wire wire = Wire::kSame;
+  HostLayout hosts = HostLayout::kFlat;
 };
 
 class Tuner {
@@ -36,7 +39,7 @@ class Tuner {
   /// Over messages: what a rule says, else the default.
   std::string_view choose(const CallShape& call) const;
   /// Every choice with its reason, a line each, for people.
-  std::string explain(int world_size) const;
+  std::string explain(int world_size, HostLayout hosts = HostLayout::kFlat) const;
 
  private:
   struct Rule {

@@ -21,7 +21,7 @@ struct TcpPortOptions {
   JobId job;
   Secret secret;
   uint32_t generation = 0;
-  Address listen;
+  std::vector<Address> listen;  // a listener each
   LogSink log;
 };
 
@@ -31,7 +31,8 @@ class TcpPort {
  public:
   static Result<std::shared_ptr<TcpPort>> open(std::shared_ptr<Env> env, TcpPortOptions options);
   virtual ~TcpPort() = default;
-  virtual Address address() const = 0;
+  /// Where it listens, in the order of its options.
+  virtual std::vector<Address> addresses() const = 0;
 
   // --- for the transports of this endpoint.
 
@@ -53,10 +54,10 @@ class TcpPort {
 
 struct TcpTransportOptions {
   std::shared_ptr<TcpPort> port;
-  uint64_t group = 0;              // group id, in every frame and hello
-  std::vector<int> job_ranks;      // group rank -> rank in the job
-  int rank = 0;                    // in the group
-  std::vector<Address> addresses;  // of each group rank's port
+  uint64_t group = 0;                           // group id, in every frame and hello
+  std::vector<int> job_ranks;                   // group rank -> rank in the job
+  int rank = 0;                                 // in the group
+  std::vector<std::vector<Address>> addresses;  // of each group rank's port: all of them
   /// How long a peer that refuses connections is dialed again. One that only answers late (it is busy elsewhere) is
   /// waited for as long as the caller waits.
   Duration connect_timeout = std::chrono::seconds(10);

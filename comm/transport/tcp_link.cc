@@ -24,7 +24,7 @@ constexpr Duration kBrokenGrace = 1s;
 FramedStreamOptions stream_options(const TcpTransportOptions& options, int peer) {
   const auto index = static_cast<size_t>(peer);
   FramedStreamOptions how;
-  how.peer_name = "rank " + std::to_string(options.job_ranks[index]) + " at " + options.addresses[index].text;
+  how.peer_name = "rank " + std::to_string(options.job_ranks[index]) + " at " + text_of(options.addresses[index]);
   how.where = {.rank = options.job_ranks[static_cast<size_t>(options.rank)], .peer = options.job_ranks[index]};
   how.group = options.group;
   how.generation = options.port->options().generation;
@@ -38,6 +38,7 @@ TcpLink::TcpLink(std::shared_ptr<Env> env, const TcpTransportOptions& options, i
     : env_(std::move(env)),
       options_(options),
       peer_(peer),
+      route_(options.addresses[static_cast<size_t>(peer)]),
       frames_(stream_options(options, peer)),
       pause_(kFirstPause) {}
 
@@ -56,7 +57,7 @@ bool TcpLink::advance(TimePoint now, size_t budget) {
 
 LinkStatistics TcpLink::statistics() const {
   return {.peer = peer_,
-          .address = address().text,
+          .address = route_.text(),
           .bad_payloads = frames_.bad_payloads(),
           .bad_headers = frames_.bad_headers(),
           .reconnects = reconnects_,
@@ -72,8 +73,8 @@ void TcpLink::warn(std::string_view last) {
   const LogSink& log = options_.port->options().log;
   if (!log) return;
   log(LogLevel::kWarning,
-      "the link from rank " + std::to_string(job_peer()) + " at " + address().text + " to rank " +
-          std::to_string(where().rank) + " at " + options_.addresses[static_cast<size_t>(options_.rank)].text +
+      "the link from rank " + std::to_string(job_peer()) + " at " + route_.text() + " to rank " +
+          std::to_string(where().rank) + " at " + text_of(options_.addresses[static_cast<size_t>(options_.rank)]) +
           " had " + std::to_string(faults) + (faults == 1 ? " fault" : " faults") +
           " so far: " + std::to_string(damaged) + " damaged payloads, sent again, and " + std::to_string(reconnects_) +
           " broken connections, made again; the last one: " + std::string(last) +
@@ -129,8 +130,8 @@ HandshakeOptions TcpLink::handshake_options() const {
   how.mine.to_rank = job_peer();
   how.mine.job = port.job;
   how.secret = port.secret;
-  how.peer_address = address();
-  how.limit = Duration::max();  // connected: the peer accepts when it comes to its own first message
+  how.peer_address = {route_.text()};
+  how.limit = route_.patience();  // connected: the peer accepts when it comes to its own first message
   return how;
 }
 
@@ -159,7 +160,7 @@ bool TcpLink::knock(TimePoint now) {
 std::unique_ptr<Stream> TcpLink::reach(TimePoint now) {
   if (!reaching_) {
     if (next_try_ && now < *next_try_) return nullptr;
-    Result<std::unique_ptr<Stream>> stream = env_->dial(address());
+    Result<std::unique_ptr<Stream>> stream = route_.dial(*env_);
     if (!stream.ok()) {
       frames_.give_up(stream.status().at(where()));
       return nullptr;
@@ -181,6 +182,7 @@ std::unique_ptr<Stream> TcpLink::reach(TimePoint now) {
 
 /// Dials again after a pause, unless it is of no use.
 void TcpLink::handshake_failed(const Status& why, TimePoint now) {
+  if (route_.turned_back(why)) return;  // to another address at once
   const bool broke = why.code() == Code::kPeerLost;
   if (!broke && why.code() != Code::kTimeout && ++refusals_ > kRefusalsAllowed) return frames_.give_up(why);
   if (broke && !was_connected()) return refused(why.message(), now);
@@ -196,7 +198,7 @@ void TcpLink::refused(const std::string& why, TimePoint now) {
   if (was_connected()) return lose_peer();
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(limit).count();
   const Status lost(Code::kPeerLost,
-                    "could not connect to rank " + std::to_string(job_peer()) + " at " + address().text + " for " +
+                    "could not connect to rank " + std::to_string(job_peer()) + " at " + route_.text() + " for " +
                         std::to_string(seconds) + " s: its process is gone or left already, see its log (last: " + why +
                         ")",
                     where());

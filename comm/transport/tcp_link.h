@@ -1,10 +1,10 @@
 /// One pair's link of a tcp transport, from the first message to its end, over as many connections as it takes.
 ///
-/// Of a pair the lower rank dials, again when a connection broke; the higher one takes what its port has accepted, and
-/// meanwhile knocks at the other's port to see whether its process is still there. A peer whose port refuses for a
-/// while is lost, and one that the transport's owner knows to be gone is lost at once; one that is there but does not
-/// answer is waited for as long as the caller waits. Messages may be queued all the time; see Note [Resume] in
-/// framed_stream.h for what happens to them. Threading: its transport's.
+/// Of a pair the lower rank dials, at all addresses of the other (route.h), again when a connection broke; the higher
+/// one takes what its port has accepted, and meanwhile knocks at the other's port to see whether its process is still
+/// there. A peer whose port refuses for a while is lost, and one that the transport's owner knows to be gone is lost at
+/// once; one that is there but does not answer is waited for as long as the caller waits. Messages may be queued all
+/// the time; see Note [Resume] in framed_stream.h for what happens to them. Threading: its transport's.
 #pragma once
 
 #include <memory>
@@ -15,6 +15,7 @@
 
 #include "comm/transport/framed_stream.h"
 #include "comm/transport/handshake.h"
+#include "comm/transport/route.h"
 #include "comm/transport/tcp.h"
 
 namespace rondo::comm {
@@ -45,7 +46,6 @@ class TcpLink {
  private:
   bool dials() const { return options_.rank < peer_; }
   bool was_connected() const { return !frames_.broken().ok(); }
-  const Address& address() const { return options_.addresses[static_cast<size_t>(peer_)]; }
   int job_peer() const { return options_.job_ranks[static_cast<size_t>(peer_)]; }
   bool connect(TimePoint now);
   bool claim();
@@ -64,6 +64,7 @@ class TcpLink {
   const std::shared_ptr<Env> env_;
   const TcpTransportOptions& options_;
   const int peer_;
+  Route route_;
   FramedStream frames_;
   bool wanted_ = true;
   std::optional<TimePoint> leaving_since_, broken_since_;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "comm/transport/handshake.h"
+#include "comm/transport/route.h"
 #include "comm/transport/tcp.h"
 #include "rondo/comm/thread_annotations.h"
 
@@ -16,13 +17,12 @@ constexpr size_t kMostParked = 4096;
 
 class Port final : public TcpPort {
  public:
-  Port(std::shared_ptr<Env> env, std::unique_ptr<Listener> listener, TcpPortOptions options)
-      : TcpPort(std::move(options)),
-        env_(std::move(env)),
-        address_(listener->address()),
-        listener_(std::move(listener)) {}
+  Port(std::shared_ptr<Env> env, std::vector<std::unique_ptr<Listener>> listeners, TcpPortOptions options)
+      : TcpPort(std::move(options)), env_(std::move(env)), listeners_(std::move(listeners)) {
+    for (const auto& listener : listeners_) addresses_.push_back(listener->address());
+  }
 
-  Address address() const override { return address_; }
+  std::vector<Address> addresses() const override { return addresses_; }
 
   Progress pump(TimePoint now) override {
     const MutexLock lock(mutex_);
@@ -52,7 +52,9 @@ class Port final : public TcpPort {
   std::vector<WaitHandle> wait_handles() const override {
     const MutexLock lock(mutex_);
     std::vector<WaitHandle> handles;
-    if (in_handshake_.size() < kMostInHandshake) handles.push_back({listener_->handle()});
+    if (in_handshake_.size() < kMostInHandshake) {
+      for (const auto& listener : listeners_) handles.push_back({listener->handle()});
+    }
     for (const Handshake& handshake : in_handshake_) handles.push_back(handshake.wait_handle());
     std::erase_if(handles, [](const WaitHandle& handle) { return handle.handle < 0; });
     return handles;
@@ -63,9 +65,12 @@ class Port final : public TcpPort {
 
   bool accept_callers() RONDO_REQUIRES(mutex_) {
     bool moved = false;
-    while (in_handshake_.size() < kMostInHandshake) {
-      std::unique_ptr<Stream> stream = listener_->accept();
-      if (!stream) break;
+    for (size_t i = 0; i < listeners_.size() && in_handshake_.size() < kMostInHandshake;) {
+      std::unique_ptr<Stream> stream = listeners_[i]->accept();
+      if (!stream) {
+        ++i;
+        continue;
+      }
       HandshakeOptions how;
       how.side = HandshakeOptions::Side::kAcceptor;
       how.mine.role = Role::kData;
@@ -94,13 +99,13 @@ class Port final : public TcpPort {
 
   void refused(const Status& status) RONDO_REQUIRES(mutex_) {
     if (options().log)
-      options().log(LogLevel::kWarning, "refused a connection at " + address_.text + ": " + status.text());
+      options().log(LogLevel::kWarning, "refused a connection at " + text_of(addresses_) + ": " + status.text());
   }
 
   // Constant after construction.
   const std::shared_ptr<Env> env_;
-  const Address address_;
-  const std::unique_ptr<Listener> listener_;  // used under mutex_
+  const std::vector<std::unique_ptr<Listener>> listeners_;  // used under mutex_
+  std::vector<Address> addresses_;
 
   mutable Mutex mutex_;
   std::list<Handshake> in_handshake_ RONDO_GUARDED_BY(mutex_);
@@ -116,9 +121,13 @@ Result<std::shared_ptr<TcpPort>> TcpPort::open(std::shared_ptr<Env> env, TcpPort
                   "--secret-file (RONDO_SECRET_FILE)",
                   {.rank = options.rank});
   }
-  Result<std::unique_ptr<Listener>> listener = env->listen(options.listen);
-  if (!listener.ok()) return listener.status().at({.rank = options.rank, .operation = "opening the data port"});
-  return std::shared_ptr<TcpPort>(std::make_shared<Port>(std::move(env), *std::move(listener), std::move(options)));
+  std::vector<std::unique_ptr<Listener>> listeners;
+  for (const Address& place : options.listen) {
+    Result<std::unique_ptr<Listener>> listener = env->listen(place);
+    if (!listener.ok()) return listener.status().at({.rank = options.rank, .operation = "opening the data port"});
+    listeners.push_back(*std::move(listener));
+  }
+  return std::shared_ptr<TcpPort>(std::make_shared<Port>(std::move(env), std::move(listeners), std::move(options)));
 }
 
 }  // namespace rondo::comm

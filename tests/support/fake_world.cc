@@ -44,7 +44,7 @@ FakeWorld::FakeWorld(int rank_count, FakeWorldOptions options)
                                             .store = store,
                                             .transport = options_.transport,
                                             .fabric = fabric,
-                                            .listen = {"sim:" + name},
+                                            .listen = {{"sim:" + name}},
                                             .keeper = comm::EndpointOptions::Keeper::kOff});
     EXPECT_TRUE(endpoint.ok()) << endpoint.status().text();
     EXPECT_TRUE(endpoint->state()->install_page(page_).ok());

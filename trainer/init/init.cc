@@ -52,7 +52,8 @@ Job init(int argc, char** argv, const InitOptions& options) {
       .local_world_size = flag_number(argc, argv, "--local-world-size"),
       .endpoint = flag_value(argc, argv, "--endpoint"),
       .secret_file = flag_value(argc, argv, "--secret-file"),
-      .transport = options.transport.empty() ? std::nullopt : std::optional(options.transport)};
+      .transport = options.transport.empty() ? std::nullopt : std::optional(options.transport),
+      .interface = flag_value(argc, argv, "--interface")};
   comm::Bootstrap bootstrap = trainer::value_or_throw(comm::read_bootstrap(flags, comm::process_environment()));
   if (bootstrap.at.rank == 0) std::fprintf(stderr, "rondo: %s\n", bootstrap.describe().c_str());
   auto joined = comm::join(bootstrap, print_to_stderr, comm::after(options.join_timeout));

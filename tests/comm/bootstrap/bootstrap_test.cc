@@ -135,6 +135,29 @@ TEST(Bootstrap, SharesMemoryOnOneHostUnlessToldOtherwise) {
   EXPECT_NE(wrong.text().find("auto, shm or tcp"), std::string::npos) << wrong.text();
 }
 
+TEST(Bootstrap, RanksOnSeveralHostsMeetAtRankZeroBesideTheProgramsPort) {
+  const Variables hosts{{"WORLD_SIZE", "4"},
+                        {"RONDO_SECRET_FILE", "/s"},
+                        {"MASTER_ADDR", "10.0.0.1"},
+                        {"RONDO_INTERFACE", "eth0,ib0"},
+                        {"RONDO_HOST_ID", "blue"}};
+  const auto got = read_bootstrap({}, environment(with(kTorchrun, hosts)));
+  RONDO_ASSERT_OK(got);
+  EXPECT_FALSE(got->on_one_host());
+  EXPECT_EQ(got->store->text, "tcp:10.0.0.1:29501");
+  EXPECT_FALSE(got->peer_credentials);
+  EXPECT_EQ(got->transport, TransportKind::kShm) << "inside a host; tcp across";
+  EXPECT_EQ(got->interface, "eth0,ib0");
+  EXPECT_EQ(got->host_id, "blue");
+  EXPECT_EQ(read_bootstrap({.interface = "lo"}, environment(with(kTorchrun, hosts)))->interface, "lo");
+  Variables v6 = hosts;
+  v6["MASTER_ADDR"] = "fd00::1";
+  EXPECT_EQ(read_bootstrap({}, environment(with(kTorchrun, v6)))->store->text, "tcp:[fd00::1]:29501");
+  Variables shm = hosts;
+  shm["RONDO_TRANSPORT"] = "shm";
+  EXPECT_EQ(read_bootstrap({}, environment(with(kTorchrun, shm))).status().code(), Code::kUnsupported);
+}
+
 TEST(Bootstrap, KeepsLongAddressesWithinTheNameOfASocket) {
   const auto got = read_bootstrap({}, environment(with(kTorchrun, {{"MASTER_ADDR", std::string(250, 'h')}})));
   RONDO_ASSERT_OK(got);
@@ -204,8 +227,8 @@ TEST(Bootstrap, NamesEveryVariableThatIsWrong) {
       {with(kTorchrun, {{"TORCHELASTIC_RESTART_COUNT", "-1"}}), "TORCHELASTIC_RESTART_COUNT", "whole number"},
       {with(kTorchrun, {{"WORLD_SIZE", "4"}}), "2 of 4 ranks are on this host", "RONDO_SECRET_FILE",
        Code::kUnauthenticated},
-      {with(kTorchrun, {{"WORLD_SIZE", "4"}, {"RONDO_SECRET_FILE", "/s"}}), "2 of 4 ranks are on this host", "one host",
-       Code::kUnsupported},
+      {with(kTorchrun, {{"WORLD_SIZE", "4"}, {"RONDO_SECRET_FILE", "/s"}, {"MASTER_PORT", "65535"}}),
+       "MASTER_PORT is '65535'", "one above it"},
       {with(kAgent, {{"RONDO_STORE", "somewhere"}}), "RONDO_STORE is 'somewhere'", "tcp:127.0.0.1:4711"},
       {without(kAgent, "RONDO_JOB"), "RONDO_JOB is ''", "32 hexadecimal digits"},
       {with(kAgent, {{"RONDO_JOB", "xyz"}}), "RONDO_JOB is 'xyz'", "32 hexadecimal digits"},

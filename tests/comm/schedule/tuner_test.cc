@@ -47,6 +47,32 @@ TEST(Tuner, RefusesWhatItCannotReadAndNamesTheRule) {
   EXPECT_NE(Tuner::parse("rign").status().text().find("there are ring"), std::string::npos);
 }
 
+TEST(Tuner, OverHostsOfEqualBlocksSumsAreHierarchicalInOneOrderForEverySize) {
+  const auto tuner = Tuner::parse("");
+  ASSERT_TRUE(tuner.ok());
+  const auto choice = [&](size_t bytes, HostLayout hosts, int ranks = 4, Wire wire = Wire::kSame) {
+    return std::string(tuner->choose({.world_size = ranks, .byte_count = bytes, .wire = wire, .hosts = hosts}));
+  };
+  EXPECT_EQ(choice(1 << 20, HostLayout::kCanonicalBlocks), "hierarchical");
+  EXPECT_EQ(choice(64, HostLayout::kCanonicalBlocks), "one-shot") << "canonical as well, in one hop";
+  EXPECT_EQ(choice(64, HostLayout::kBlocks, 6), "hierarchical") << "another order would depend on the size";
+  EXPECT_EQ(choice(1 << 20, HostLayout::kCanonicalBlocks, 64), "hierarchical");
+  EXPECT_EQ(choice(1 << 20, HostLayout::kScattered), "direct");
+  EXPECT_EQ(choice(1 << 20, HostLayout::kFlat), "direct");
+  EXPECT_EQ(choice(1 << 20, HostLayout::kCanonicalBlocks, 4, Wire::kNarrow), "direct") << "partial sums would travel";
+  EXPECT_NE(tuner->explain(4, HostLayout::kCanonicalBlocks).find("hierarchical"), std::string::npos);
+}
+
+TEST(Tuner, ALayoutIsWhatItsHostsHold) {
+  EXPECT_EQ(layout_of({}, 4), HostLayout::kFlat);
+  EXPECT_EQ(layout_of({0, 1, 2}, 3), HostLayout::kFlat);
+  EXPECT_EQ(layout_of({3, 3, 0, 0}, 4), HostLayout::kCanonicalBlocks);
+  EXPECT_EQ(layout_of({0, 0, 0, 1, 1, 1}, 6), HostLayout::kBlocks);
+  EXPECT_EQ(layout_of({0, 1, 0, 1}, 4), HostLayout::kScattered);
+  EXPECT_EQ(layout_of({0, 0, 1}, 3), HostLayout::kScattered);
+  EXPECT_EQ(layout_of({0, 1, 1, 0}, 4), HostLayout::kScattered);
+}
+
 TEST(Tuner, ExplainsEveryChoiceWithItsReason) {
   const std::string text = Tuner::parse("ring:1M-")->explain(4);
   EXPECT_NE(text.find("all_reduce from 1024 KiB: ring (asked for by a rule)"), std::string::npos) << text;

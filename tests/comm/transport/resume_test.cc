@@ -169,17 +169,17 @@ TEST(Resume, WithoutAnotherConnectionItsOwnerEndsTheStream) {
 struct TwoRanks {
   explicit TwoRanks(FaultPlan plan, uint64_t seed = 1)
       : injector(std::make_shared<Injector>(std::move(plan))), world(world_with(injector, seed)) {
-    std::vector<Address> addresses;
+    std::vector<std::vector<Address>> addresses;
     for (int rank : {0, 1}) {
       envs.push_back(world->env("rank-" + std::to_string(rank), rank));
       TcpPortOptions options;
       options.rank = rank;
       options.job = job_of(1);
       options.secret = secret_of(1);
-      options.listen = {"sim:rank-" + std::to_string(rank)};
+      options.listen = {{"sim:rank-" + std::to_string(rank)}};
       options.log = [this](LogLevel, std::string_view line) { log.emplace_back(line); };
       ports.push_back(*TcpPort::open(envs.back(), options));
-      addresses.push_back(ports.back()->address());
+      addresses.push_back(ports.back()->addresses());
     }
     for (int rank : {0, 1}) {
       TcpTransportOptions options;

@@ -207,7 +207,7 @@ Status io() {
                            .secret = Secret::draw(*env),
                            .env = env,
                            .store = in_process_store(),
-                           .listen = (*taken)->address()})
+                           .listen = {(*taken)->address()}})
       .status();
 }
 

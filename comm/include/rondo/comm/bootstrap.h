@@ -17,12 +17,13 @@ enum class Source : uint8_t { kFlags, kAgent, kTorchrun, kSingle };
 std::string_view name(Source source);
 
 /// Explicit flags of a program, if it has them: --rank --world-size --local-rank --local-world-size --endpoint
-/// --transport.
+/// --transport --interface.
 struct BootstrapFlags {
   std::optional<int> rank, world_size, local_rank, local_world_size;
   std::optional<std::string> endpoint;     // the store's Address
   std::optional<std::string> secret_file;  // also RONDO_SECRET_FILE
   std::optional<std::string> transport;    // "auto", "shm", "tcp"; also RONDO_TRANSPORT
+  std::optional<std::string> interface;    // names, separated by commas; also RONDO_INTERFACE
 };
 
 /// What the environment said, checked: a pure function of flags and variables. Nothing is opened yet.
@@ -38,9 +39,13 @@ struct Bootstrap {
   int secret_descriptor = -1, control_descriptor = -1, messages_descriptor = -1, flight_descriptor = -1;
   std::string secret_file;
   bool peer_credentials = false;  // all ranks on one host and no secret given: Unix sockets with SO_PEERCRED
+  std::string interface;          // where data links are accepted if ranks are on several hosts; empty: everywhere
+  std::string host_id;            // RONDO_HOST_ID: splits one machine into several hosts; never joins machines
   TransportKind transport = TransportKind::kShm;
   std::string run_directory;  // RONDO_RUN_DIR, may be empty; without flight_descriptor flight/ in it is written
 
+  /// All ranks share this machine's loopback.
+  bool on_one_host() const { return local_world_size == at.world_size; }
   /// "rank 1 of 2 (local rank 1 of 2), started by rondo run".
   std::string describe() const;
 };

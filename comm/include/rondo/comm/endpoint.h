@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "rondo/comm/env.h"
 #include "rondo/comm/log.h"
@@ -40,7 +41,12 @@ struct EndpointOptions {
   std::shared_ptr<Store> store;  // required
   TransportKind transport = TransportKind::kTcp;
   std::shared_ptr<InprocFabric> fabric;  // kInproc; kShm of threads that share one mapping, for thread sanitizers
-  Address listen{"tcp:127.0.0.1:0"};     // where this rank accepts data links; not used with a fabric
+  /// Where this rank accepts data links, a listener each; peers are told all and take one that they reach. Not used
+  /// with a fabric.
+  std::vector<Address> listen{{"tcp:127.0.0.1:0"}};
+  /// Ranks with equal texts (no spaces) are on one host: they must share memory there, or no group forms. Empty on
+  /// every rank: all of them are on one host.
+  std::string host;
   enum class Keeper : uint8_t { kOn, kOff } keeper = Keeper::kOn;  // kOff: simulated time
   int control_descriptor = -1;                                     // the agent's control connection; taken over
   LogSink log;                                                     // may be empty
