@@ -146,6 +146,8 @@ Progress GroupFormation::gather(TimePoint now) {
 Progress GroupFormation::enter() {
   // A rank that dies before its keeper holds its mutex would be missed by everyone.
   if (!outside_page().empty()) return Progress::kBlocked;
+  // The same for other hosts, whose relays must be there to tell.
+  if (!endpoint_->unmet_relays().empty()) return Progress::kBlocked;
   GroupIdentity identity{.id = group_id(), .options = options_, .at = endpoint_->options().at};
   for (int rank = 0; rank < identity.at.world_size; ++rank) identity.job_ranks.push_back(rank);
   auto group = GroupState::create(endpoint_, std::move(identity));
@@ -197,6 +199,8 @@ Status GroupFormation::timed_out(Duration waited) {
   std::vector<int> missing = unpublished();
   const bool at_page = missing.empty() && ((step_ == Step::kPage && page_share_) || step_ == Step::kEnter);
   if (at_page) missing = step_ == Step::kEnter ? outside_page() : page_share_->absent();
+  const bool at_relays = at_page && missing.empty();
+  if (at_relays) missing = endpoint_->unmet_relays();
   for (const int rank : missing) {
     absent += (absent.empty() ? "" : ", ") + std::to_string(rank);
   }
@@ -207,8 +211,9 @@ Status GroupFormation::timed_out(Duration waited) {
       Code::kTimeout,
       "group \"" + options_.name + "\" of " + std::to_string(endpoint.at.world_size) + " ranks did not form in " +
           std::to_string(seconds) + " s: " + who +
-          (at_page ? " stuck or dead: it came, but did not get as far as the job page"
-                   : " absent. Likely it was never started, died early, or cannot reach the store"),
+          (at_relays ? " on another host and was not heard of: it is stuck or dead, or the network between is"
+           : at_page ? " stuck or dead: it came, but did not get as far as the job page"
+                     : " absent. Likely it was never started, died early, or cannot reach the store"),
       {.rank = endpoint.at.rank, .peer = missing.empty() ? -1 : missing.front(), .operation = "group creation"});
   tell(late);
   return late;
