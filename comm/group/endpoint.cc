@@ -6,6 +6,7 @@
 
 #include "comm/group/endpoint_state.h"
 #include "comm/group/group_state.h"
+#include "comm/group/host_relay.h"
 
 namespace rondo::comm {
 namespace {
@@ -68,6 +69,7 @@ Status EndpointState::install_page(std::shared_ptr<JobPage> page, std::vector<in
     keeper.log = options_.log;
     keeper.flight = options_.flight;
     if (options_.fabric) keeper.on_abort = [fabric = options_.fabric] { fabric->notify(); };
+    if (!options_.host.empty() && port_) RONDO_TRY(start_relay(keeper, page));
     auto started = Keeper::start(page, std::move(keeper));
     RONDO_TRY(started);
     keeper_ = std::move(*started);
@@ -105,9 +107,44 @@ std::vector<int> EndpointState::hosts_of(const std::vector<int>& job_ranks) cons
   return numbers.size() < 2 ? std::vector<int>() : hosts;
 }
 
-Duration EndpointState::silence(int rank) const {
+Status EndpointState::start_relay(KeeperOptions& keeper, const std::shared_ptr<JobPage>& page) {
+  HostRelayOptions relay{.env = options_.env,
+                         .port = port_,
+                         .page = page,
+                         .rank = options_.at.rank,
+                         .contacts = contacts_,
+                         .host_of_rank = {}};
+  for (const Contact& contact : contacts_) {
+    const auto same = [&](const Contact& other) { return other.host == contact.host; };
+    relay.host_of_rank.push_back(static_cast<int>(std::ranges::find_if(contacts_, same) - contacts_.begin()));
+  }
+  auto made = HostRelay::create(std::move(relay));
+  RONDO_TRY(made);
+  relay_ = *std::move(made);
+  keeper.on_beat = [shared = relay_](TimePoint now) { shared->advance(now); };
+  keeper.on_leave = [shared = relay_] { shared->leave(); };
+  return {};
+}
+
+std::vector<int> EndpointState::unmet_relays() const {
   const MutexLock lock(mutex_);
-  return keeper_ ? keeper_->silence(rank) : Duration::zero();
+  return relay_ ? relay_->unmet() : std::vector<int>();
+}
+
+bool EndpointState::on_this_host(int job_rank) const {
+  const MutexLock lock(mutex_);
+  const auto index = static_cast<size_t>(job_rank);
+  return index >= contacts_.size() || contacts_[index].host == options_.host;
+}
+
+Duration EndpointState::silence(int rank) const {
+  const bool near = on_this_host(rank);
+  const MutexLock lock(mutex_);
+  if (!keeper_) return Duration::zero();
+  if (near) return keeper_->silence(rank);
+  const Duration heard = std::chrono::nanoseconds(page_->last_beat_ns(rank));
+  const Duration now = env().now().time_since_epoch();
+  return heard == Duration::zero() ? Duration::zero() : std::max(now - heard, Duration::zero());
 }
 
 int EndpointState::next_creation(const std::string& name) {

@@ -21,6 +21,7 @@
 namespace rondo::comm {
 
 class GroupState;
+class HostRelay;
 struct GroupIdentity;
 
 class EndpointState {
@@ -55,7 +56,11 @@ class EndpointState {
   /// Sets the page and starts the keeper, once. `local_ranks`: of the job, those of this host; empty: all.
   Status install_page(std::shared_ptr<JobPage> page, std::vector<int> local_ranks = {}) RONDO_EXCLUDES(mutex_);
 
-  /// How long a rank of this host was watched without a beat; 0 without a keeper.
+  /// The relays of other hosts that this rank has to hear from and has not yet.
+  std::vector<int> unmet_relays() const RONDO_EXCLUDES(mutex_);
+  bool on_this_host(int job_rank) const RONDO_EXCLUDES(mutex_);
+  /// How long a rank of this host was watched without a beat, or one of another host was not heard of; 0 without a
+  /// keeper.
   Duration silence(int rank) const RONDO_EXCLUDES(mutex_);
 
   /// How many groups of this name were asked for before; equal on all ranks, since creation is collective.
@@ -70,6 +75,7 @@ class EndpointState {
   Status close(Deadline deadline) RONDO_EXCLUDES(mutex_);
 
  private:
+  Status start_relay(KeeperOptions& keeper, const std::shared_ptr<JobPage>& page) RONDO_REQUIRES(mutex_);
   std::vector<std::shared_ptr<GroupState>> live_groups() RONDO_EXCLUDES(mutex_);
   std::vector<WaitHandle> wait_handles() RONDO_EXCLUDES(mutex_);
   void idle_at_bell(Duration at_most) RONDO_EXCLUDES(mutex_);
@@ -80,6 +86,7 @@ class EndpointState {
   TransportWrapper wrapper_;  // may be empty
 
   mutable Mutex mutex_;
+  std::shared_ptr<HostRelay> relay_ RONDO_GUARDED_BY(mutex_);  // shared with the keeper; null on one host
   std::vector<std::weak_ptr<GroupState>> groups_ RONDO_GUARDED_BY(mutex_);
   std::map<std::string, int> creations_ RONDO_GUARDED_BY(mutex_);
   std::shared_ptr<JobPage> page_ RONDO_GUARDED_BY(mutex_);  // shared with the keeper and the groups

@@ -146,6 +146,8 @@ Progress GroupFormation::gather(TimePoint now) {
 Progress GroupFormation::enter() {
   // A rank that dies before its keeper holds its mutex would be missed by everyone.
   if (!outside_page().empty()) return Progress::kBlocked;
+  // The same for other hosts, whose relays must be there to tell.
+  if (!endpoint_->unmet_relays().empty()) return Progress::kBlocked;
   GroupIdentity identity{.id = group_id(), .options = options_, .at = endpoint_->options().at};
   for (int rank = 0; rank < identity.at.world_size; ++rank) identity.job_ranks.push_back(rank);
   auto group = GroupState::create(endpoint_, std::move(identity));
@@ -203,6 +205,10 @@ GroupFormation::Absence GroupFormation::absence() {
     what = " stuck or dead: it came, but did not get as far as the job page";
     if (step_ == Step::kPage && page_share_) missing = page_share_->absent();
     if (step_ == Step::kEnter) missing = outside_page();
+    if (step_ == Step::kEnter && missing.empty()) {
+      missing = endpoint_->unmet_relays();
+      what = " on another host and was not heard of: it is stuck or dead, or the network between is";
+    }
   }
   if (missing.empty()) return {.text = "all ranks came, the last of them too late", .peer = -1};
   std::string who = "rank ";

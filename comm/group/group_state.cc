@@ -15,6 +15,10 @@ namespace {
 
 // How long a broken link waits for the keeper, which knows who died, before the link itself is reported.
 constexpr auto kEvidenceGrace = std::chrono::milliseconds(30);
+// The same where the evidence has to come from another host.
+constexpr auto kFarEvidenceGrace = std::chrono::milliseconds(250);
+// Other hosts beat every 100 ms.
+constexpr auto kHostSilentAfter = std::chrono::seconds(1);
 // A pause between two looks at the head that is longer than this does not count towards the operation timeout.
 constexpr auto kUnattended = std::chrono::seconds(1);
 
@@ -154,7 +158,8 @@ bool GroupState::advance_locked(TimePoint now, Patience patience) {
     return moved.ok() && *moved == Progress::kProgressed;
   }
   if (!suspected_.ok()) {
-    if (now - suspected_since_ < kEvidenceGrace) return false;
+    const bool near = endpoint_->on_this_host(suspected_.where().peer);
+    if (now - suspected_since_ < (near ? kEvidenceGrace : kFarEvidenceGrace)) return false;
     const Status reason = judge_link(suspected_);
     post_abort(reason, reason.where().peer);
     end_locked(reason);
@@ -219,7 +224,9 @@ Status GroupState::late_operation(TimePoint now) {
       where.operation + " timed out after " + seconds_text(now - head_since_) + ": rank " + std::to_string(where.rank);
   text += where.peer >= 0 ? " waits for rank " + std::to_string(where.peer) : " waits for its peers";
   text += " in group \"" + identity_.options.name + "\"";
-  if (const std::vector<int> stopped = stopped_ranks(); !stopped.empty()) {
+  if (const std::string host = silent_host(where); !host.empty()) {
+    text += "; " + host;
+  } else if (const std::vector<int> stopped = stopped_ranks(); !stopped.empty()) {
     where.peer = stopped.front();
     for (const int rank : stopped)
       text += "; " + person(rank, page_->pid(rank)) + " has not beaten for " + seconds_text(endpoint_->silence(rank));
@@ -235,9 +242,32 @@ Status GroupState::late_operation(TimePoint now) {
 
 std::vector<int> GroupState::stopped_ranks() const {
   std::vector<int> stopped;
-  for (const int rank : identity_.job_ranks)
-    if (page_ != nullptr && endpoint_->silence(rank) >= kStoppedAfter) stopped.push_back(rank);
+  for (const int rank : identity_.job_ranks) {
+    const Duration limit = endpoint_->on_this_host(rank) ? Duration(kStoppedAfter) : Duration(kHostSilentAfter);
+    if (page_ != nullptr && endpoint_->silence(rank) >= limit) stopped.push_back(rank);
+  }
   return stopped;
+}
+
+// Where all ranks of a host fall silent at once, it is seldom they who are stuck.
+std::string GroupState::silent_host(Where& where) const {
+  if (page_ == nullptr || identity_.host_of_rank.empty()) return {};
+  std::map<std::string, std::vector<int>> ranks_of;
+  for (const int rank : identity_.job_ranks)
+    if (!endpoint_->on_this_host(rank)) ranks_of[endpoint_->contact_of(rank).host].push_back(rank);
+  for (const auto& [host, ranks] : ranks_of) {
+    Duration least = Duration::max();
+    std::string names;
+    for (const int rank : ranks) {
+      least = std::min(least, endpoint_->silence(rank));
+      names += (names.empty() ? "rank " : ", ") + std::to_string(rank);
+    }
+    if (least < kHostSilentAfter) continue;
+    where.peer = ranks.front();
+    return "nothing was heard from host " + host.substr(0, host.find('/')) + " (" + names + ") for " +
+           seconds_text(least) + ": it is down, or the network between is cut";
+  }
+  return {};
 }
 
 Status GroupState::judge_link(const Status& broken) const {

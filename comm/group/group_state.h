@@ -100,6 +100,8 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   void publish_reached(uint64_t sequence) RONDO_REQUIRES(mutex_);
   /// The members whose keepers do not beat.
   std::vector<int> stopped_ranks() const;
+  /// Says so when nothing comes from a whole host any more, and turns `where` to it; else empty.
+  std::string silent_host(Where& where) const;
   /// Why a link broke: whether the process behind it lives can be asked of its robust mutex.
   Status judge_link(const Status& broken) const;
   Status reason_for(const Operation& operation) const RONDO_REQUIRES(mutex_);

@@ -185,6 +185,12 @@ std::optional<AbortReason> JobPage::abort_of(uint64_t group) const {
   return reason_in(*slot);
 }
 
+std::vector<AbortReason> JobPage::aborts_from(uint64_t index) const {
+  std::vector<AbortReason> reasons;
+  for (const uint64_t end = abort_version(); index < end; ++index) reasons.push_back(reason_in(layout_->aborts[index]));
+  return reasons;
+}
+
 void JobPage::sleep_until_abort(uint64_t seen, Duration at_most) const {
   if (abort_version() != seen) return;
   futex_wait(&layout_->wake_word, static_cast<uint32_t>(seen), at_most);
@@ -263,6 +269,12 @@ void JobPage::beat(int rank, uint64_t now_ns) {
 }
 uint64_t JobPage::last_beat_ns(int rank) const {
   return layout_->member(rank).last_beat_ns.load(std::memory_order_relaxed);
+}
+
+void JobPage::mirror(const Mirrored& state) {
+  layout_->member(state.rank).pid.store(state.pid, std::memory_order_relaxed);
+  set_reached(state.rank, state.reached);
+  beat(state.rank, state.last_beat_ns);
 }
 
 Membership JobPage::watch(int rank, Duration slice) {

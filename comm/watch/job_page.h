@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "rondo/comm/deadline.h"
 #include "rondo/comm/memory.h"
@@ -54,6 +55,8 @@ class JobPage {
   bool post_abort(const AbortReason& reason);
   /// The reason of `group`, else of the whole job.
   std::optional<AbortReason> abort_of(uint64_t group) const;
+  /// The reasons from the `index`th on, in the order in which they were posted.
+  std::vector<AbortReason> aborts_from(uint64_t index) const;
   /// Sleeps until the version is no longer `seen`, at most `at_most`; may return early.
   void sleep_until_abort(uint64_t seen, Duration at_most) const;
 
@@ -71,6 +74,14 @@ class JobPage {
   uint64_t reached(int rank) const;
   void beat(int rank, uint64_t now_ns);
   uint64_t last_beat_ns(int rank) const;
+  /// Of a rank on another host, who is no member here: what its relay says of it.
+  struct Mirrored {
+    int rank = 0;
+    int pid = 0;
+    uint64_t reached = 0;
+    uint64_t last_beat_ns = 0;  // of this host's clock
+  };
+  void mirror(const Mirrored& state);
 
   // --- bells: how a rank that waits for shared memory sleeps, and how the writer of that memory wakes it.
   //

@@ -75,9 +75,11 @@ class Keeper::Watch {
       look_for_silence(now);
       listen();
       report_deaths();
+      if (options_.on_beat) options_.on_beat(now);
       tell_sleepers();
       watch_successor(now + kBeatPeriod);
     }
+    if (options_.on_leave) options_.on_leave();
     page_->leave(options_.rank);
   }
 

@@ -1,8 +1,8 @@
 /// The one thread of an endpoint that watches while everyone else works: it holds its rank's robust mutex, waits on the
 /// next living rank's, listens to the agent, and posts aborts. It never touches payload.
 ///
-/// Thread "rondo-keeper": touches the job page, the control descriptor, `log`, `flight` and `on_abort`; nothing else.
-/// Lifetime: shares the page. The destructor leaves in order and joins, within one beat.
+/// Thread "rondo-keeper": touches the job page, the control descriptor, `log`, `flight` and the functions of its
+/// options; nothing else. Lifetime: shares the page. The destructor leaves in order and joins, within one beat.
 #pragma once
 
 #include <atomic>
@@ -36,6 +36,9 @@ struct KeeperOptions {
   std::shared_ptr<FlightRecorder> flight;  // may be empty; shared with the endpoint
   /// After every abort that appears on the page, whoever posted it; to wake sleepers of this process. May be empty.
   std::function<void()> on_abort;
+  /// How news pass between hosts: goes on once a beat, and once more before the keeper leaves. May be empty.
+  std::function<void(TimePoint)> on_beat;
+  std::function<void()> on_leave;
 };
 
 class Keeper {
@@ -50,7 +53,8 @@ class Keeper {
   /// that was itself held up for more than a beat (a stopped process, a suspended machine) discards what it sees then.
   Duration silence(int rank) const;
 
-  /// Leaves the page in order and joins; at most one beat, so `deadline` never binds. Idempotent.
+  /// Leaves the page in order and joins; at most one beat and what on_leave takes, so `deadline` never binds.
+  /// Idempotent.
   Status close(Deadline deadline);
 
  private:

@@ -57,6 +57,7 @@ JobOverHosts::JobOverHosts(const Hosts& hosts, const Options& options)
                                            {"MASTER_PORT", "29500"},
                                            {"RONDO_SECRET_FILE", secret_.string()},
                                            {"RONDO_HOST_ID", "host-" + std::to_string(host_of(rank))}});
+    if (rank == options.special) worker.arguments.push_back(options.special_argument);
     ranks_.emplace_back(hosts.on(host_of(rank), worker));
   }
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,8 @@ class JobOverHosts {
     int ranks_per_host = 2;
     std::string master;                              // an address of the first host
     std::map<std::string, std::string> environment;  // on top of what places the ranks
+    int special = -1;                                // this rank gets one more argument
+    std::string special_argument;
   };
   /// Rank r runs on host r / ranks_per_host. Each host says its own RONDO_HOST_ID.
   JobOverHosts(const Hosts& hosts, const Options& options);

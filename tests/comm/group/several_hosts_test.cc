@@ -108,7 +108,7 @@ class SeveralHosts : public testing::Test {
 
   /// Bytes over the cable in each round of a barrier and an all_reduce: payload and frames to the byte, each frame
   /// acknowledged by one frame at most, and the headers of the packets that were counted. Control links beat beside
-  /// them, a few hundred bytes ten times a second.
+  /// them, about a kilobyte ten times a second.
   void expect_closed_form(const std::string& algorithm, const Run& run) {
     for (int host : {0, 1}) {
       const auto round = [&](int of) { return crossing_of(algorithm, of) + crossing_of("one-shot", of, 0); };
@@ -116,7 +116,7 @@ class SeveralHosts : public testing::Test {
       const uint64_t descriptor = kFrameHeaderBytes + kDescriptorBytes;
       const uint64_t least = kRounds * (mine.payload + mine.frames * kFrameHeaderBytes + mine.descriptors * descriptor);
       const uint64_t acks = kRounds * (theirs.frames + theirs.descriptors) * kFrameHeaderBytes;
-      const auto beats = static_cast<uint64_t>((run.seconds + 1) * 10 * kPerHost * 500);
+      const auto beats = static_cast<uint64_t>((run.seconds + 1) * 10 * kPerHost * 1200);
       const auto& sent = run.sent[static_cast<size_t>(host)];
       EXPECT_GE(sent.bytes, least + sent.packets * kLeastHeaders) << algorithm << ", host " << host;
       EXPECT_LE(sent.bytes, least + acks + beats + sent.packets * kMostHeaders) << algorithm << ", host " << host;

@@ -6,10 +6,11 @@
 ///   {"code":"kPeerLost","peer":2,"text":"...","at_ns":...,"alarmed_ns":...}   it ended by an error: when the call
 ///                                                 returned, and when this rank's keeper knew (CLOCK_MONOTONIC)
 ///
-/// usage: drill_worker [rounds=N] [leave=N] [timeout_ms=30000] [create_ms=20000] [elements=5000] [linger=0] [rss_mib=0]
-///   rounds=0: until an error; leave: closes the group and its endpoint after so many rounds; linger=1: stays after an
-///   error, so that nobody learns of the first death by a second one; rss_mib: memory that the kernel must take apart
-///   at its death
+/// usage: drill_worker [rounds=N] [leave=N] [abort=N] [timeout_ms=30000] [create_ms=20000] [elements=5000] [linger=0]
+/// [rss_mib=0]
+///   rounds=0: until an error; abort: aborts the group after so many rounds; leave: closes the group and its endpoint
+///   after so many rounds; linger=1: stays after an error, so that nobody learns of the first death by a second one;
+///   rss_mib: memory that the kernel must take apart at its death
 #include <poll.h>
 #include <unistd.h>
 
@@ -73,8 +74,8 @@ float contribution(int rank, int index, int round) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::map<std::string, int> setting{{"rounds", 0},      {"leave", 0},  {"timeout_ms", 30'000}, {"create_ms", 20'000},
-                                     {"elements", 5000}, {"linger", 0}, {"rss_mib", 0}};
+  std::map<std::string, int> setting{{"rounds", 0},         {"leave", 0},       {"abort", 0},  {"timeout_ms", 30'000},
+                                     {"create_ms", 20'000}, {"elements", 5000}, {"linger", 0}, {"rss_mib", 0}};
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     setting[word.substr(0, word.find('='))] = std::atoi(word.c_str() + word.find('=') + 1);
@@ -95,6 +96,7 @@ int main(int argc, char** argv) {
   uint32_t digest = 0;
   for (int round = 0; setting["rounds"] == 0 || round < setting["rounds"]; ++round) {
     if (setting["leave"] != 0 && round == setting["leave"]) break;
+    if (setting["abort"] != 0 && round == setting["abort"]) group->abort("the drill says so");
     for (int i = 0; i < count; ++i) values[static_cast<size_t>(i)] = contribution(group->rank(), i, round);
     const Status status =
         all_reduce(*group, view(values), ReduceOp::kSum, {.tag = "bucket " + std::to_string(round % 4)}).wait();
