@@ -82,6 +82,7 @@ struct Launch {
   int root = -1;
   CallOptions options;
   std::vector<std::byte> storage;
+  End end = End::kNone;  // of a transfer, whose `root` is 0
 };
 Work launch(Group& group, Launch request);
 

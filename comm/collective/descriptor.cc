@@ -47,6 +47,11 @@ Descriptor decode(std::span<const std::byte, kDescriptorBytes> bytes) {
   return d;
 }
 
+End other(End end) {
+  if (end == End::kNone) return end;
+  return end == End::kSender ? End::kReceiver : End::kSender;
+}
+
 }  // namespace
 
 std::string_view name(CollectiveKind kind) {
@@ -61,12 +66,14 @@ std::string_view name(CollectiveKind kind) {
       return "barrier";
     case CollectiveKind::kReduceScatter:
       return "reduce_scatter";
+    case CollectiveKind::kSend:
+      return "send";
   }
   return "unknown collective";
 }
 
 std::string Descriptor::describe() const {
-  std::string text = std::string(name(kind));
+  std::string text(operation());
   if (kind != CollectiveKind::kBarrier) text += " of " + std::to_string(element_count) + " " + std::string(name(dtype));
   if (kind == CollectiveKind::kAllReduce || kind == CollectiveKind::kReduceScatter)
     text += ", " + std::string(name(op));
@@ -74,6 +81,8 @@ std::string Descriptor::describe() const {
   if (!tag.empty()) text += ", tag \"" + tag + "\"";
   return text + ", sequence " + std::to_string(sequence);
 }
+
+std::string_view Descriptor::operation() const { return end == End::kReceiver ? "receive" : name(kind); }
 
 uint64_t Descriptor::packed_call() const {
   return static_cast<uint64_t>(kind) | static_cast<uint64_t>(dtype) << 8 | static_cast<uint64_t>(op) << 16 |
@@ -120,14 +129,18 @@ Status compare(const Descriptor& mine, std::span<const std::byte, kDescriptorByt
 }
 
 Status mismatch(const Descriptor& mine, const Descriptor& theirs, int my_rank, int their_rank) {
-  std::string hint = "; every rank must make the same calls on a group, in the same order";
-  if (mine.describe() == theirs.describe()) {
+  Descriptor said = theirs;
+  said.end = mine.end;
+  std::string hint = mine.end == End::kNone ? "; every rank must make the same calls on a group, in the same order"
+                                            : "; what a rank sends to another is received in the order of the calls";
+  if (mine.describe() == said.describe()) {
     hint = mine.algorithm_hash != theirs.algorithm_hash ? "; the algorithm or segment size of the group differs"
                                                         : "; the registered memory or the rest of a long tag differs";
   }
+  said.end = other(mine.end);
   return Status(Code::kMismatch,
                 "ranks disagree: rank " + std::to_string(my_rank) + " calls " + mine.describe() + "; rank " +
-                    std::to_string(their_rank) + " calls " + theirs.describe() + hint,
+                    std::to_string(their_rank) + " calls " + said.describe() + hint,
                 {.rank = my_rank, .peer = their_rank});
 }
 
@@ -149,7 +162,7 @@ FlightPosition flight_position_of(const GroupState& group, int waits_for, Flight
 Where where_of(const GroupState& group, const Descriptor& descriptor, int waits_for, std::string phase) {
   return {.rank = group.job_rank(group.at().rank),
           .peer = waits_for < 0 ? -1 : group.job_rank(waits_for),
-          .operation = std::string(name(descriptor.kind)),
+          .operation = std::string(descriptor.operation()),
           .tag = descriptor.tag,
           .sequence = static_cast<int64_t>(descriptor.sequence),
           .phase = std::move(phase)};

@@ -16,6 +16,9 @@
 
 namespace rondo::comm {
 
+/// Which end of a transfer this rank is. Not sent: the other is the other.
+enum class End : uint8_t { kNone, kSender, kReceiver };
+
 struct Descriptor {
   CollectiveKind kind = CollectiveKind::kAllReduce;
   DType dtype = DType::kFloat32;
@@ -27,11 +30,14 @@ struct Descriptor {
   uint64_t region = 0;          // registered memory: id and offset must agree where peers store into it
   uint64_t offset = 0;
   std::string tag;  // compared whole by its hash; the first 160 bytes travel as text
+  End end = End::kNone;
 
   /// Kind, dtype, reduction and root in one word.
   uint64_t packed_call() const;
   void set_packed_call(uint64_t packed);
   uint64_t tag_hash() const;
+  /// What this rank called: "all_reduce", "send", "receive".
+  std::string_view operation() const;
 
   /// "all_reduce of 421642 float32, weighted mean, tag \"bucket 0\", sequence 812".
   std::string describe() const;

@@ -44,6 +44,7 @@ constexpr int64_t divided_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 FusedCollective::FusedCollective(std::shared_ptr<GroupState> group, Call call)
     : CollectiveState(std::move(group)),
       call_(std::move(call)),
+      kind_(call_.descriptor.kind == CollectiveKind::kSend ? CollectiveKind::kBroadcast : call_.descriptor.kind),
       rank_(this->group()->at().rank),
       ranks_(this->group()->at().world_size),
       lists_(static_cast<size_t>(ranks_) * 3) {
@@ -198,6 +199,7 @@ Progress FusedCollective::carried(const Board& board) {
     case CollectiveKind::kAllReduce:
     case CollectiveKind::kReduceScatter:
     case CollectiveKind::kBarrier:
+    case CollectiveKind::kSend:
       break;
   }
   const bool scatters = kind() == CollectiveKind::kReduceScatter;
@@ -315,7 +317,8 @@ std::byte* FusedCollective::staging(int rank, int64_t piece, int slice) const {
 }
 
 Progress FusedCollective::find_staging(Turn& turn) {
-  if (turn.staging.empty()) {
+  const bool broadcasts = kind() == CollectiveKind::kBroadcast;  // through the root's alone
+  if (turn.staging.empty() && (!broadcasts || is_root())) {
     const auto wanted = static_cast<size_t>(ranks_) * 64 * static_cast<size_t>(kPiecesInTurn);
     auto region = Region::allocate(std::max(kStagingBytes, wanted),
                                    "staging of group \"" + group()->identity().options.name + "\"");
@@ -324,6 +327,7 @@ Progress FusedCollective::find_staging(Turn& turn) {
     turn.staging = std::move(*region);
   }
   for (; peer_ < ranks_; ++peer_) {
+    if (broadcasts && peer_ != call_.descriptor.root) continue;
     if (peer_ == rank_) {
       peers_[static_cast<size_t>(peer_)] = turn.staging.bytes().data();
       continue;

@@ -67,7 +67,7 @@ class FusedCollective final : public CollectiveState {
   Progress leave(const Turn& turn, const Board& board);
   bool all_reached(const Turn& turn, const Board& board, uint64_t phase);
 
-  CollectiveKind kind() const { return call_.descriptor.kind; }
+  CollectiveKind kind() const { return kind_; }
   bool is_root() const { return rank_ == call_.descriptor.root; }
   size_t width() const { return byte_width(call_.data.dtype); }
   uint64_t sequence() const { return call_.descriptor.sequence; }
@@ -81,6 +81,7 @@ class FusedCollective final : public CollectiveState {
   Status reduce_to(std::span<std::byte* const> outputs, int64_t count);
 
   Call call_;
+  const CollectiveKind kind_;  // a transfer is a broadcast among two
   const int rank_;
   const int ranks_;
   Step step_ = Step::kPost;

@@ -17,7 +17,7 @@ const Tuner kNoRules;
 
 Where where_of(const Group& group, const Launch& request) {
   return {.rank = group.state()->job_rank(group.rank()),
-          .operation = std::string(name(request.kind)),
+          .operation = std::string(request.end == End::kReceiver ? "receive" : name(request.kind)),
           .tag = request.options.tag};
 }
 
@@ -62,6 +62,7 @@ Status check_arguments(const Group& group, const Launch& request) {
 Goal goal_of(CollectiveKind kind) {
   switch (kind) {
     case CollectiveKind::kBroadcast:
+    case CollectiveKind::kSend:
       return Goal::kBroadcast;
     case CollectiveKind::kAllGather:
       return Goal::kAllGather;
@@ -177,7 +178,8 @@ Work launch(Group& group, Launch request) {
                         .root = request.root,
                         .element_count = request.data.element_count,
                         .algorithm_hash = state.rules_hash(),
-                        .tag = request.options.tag};
+                        .tag = request.options.tag,
+                        .end = request.end};
   const CallShape shape{.goal = goal_of(request.kind),
                         .world_size = group.world_size(),
                         .byte_count = request.data.byte_count(),

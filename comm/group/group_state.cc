@@ -130,7 +130,7 @@ Result<std::shared_ptr<GroupState>> GroupState::create(const std::shared_ptr<End
 void GroupState::enqueue(const std::shared_ptr<Operation>& operation) {
   const TimePoint now = endpoint_->env().now();
   const MutexLock lock(mutex_);
-  publish_reached(next_sequence_);
+  if (!identity_.is_channel()) publish_reached(next_sequence_);
   operation->note = flight_.called(operation->flight_call(), next_sequence_, now);
   operation->enqueued(next_sequence_++);
   if (!ended_.ok()) {
@@ -192,6 +192,11 @@ bool GroupState::advance_locked(TimePoint now, Patience patience) {
       head.note.blocked(head.flight_position());
       break;
   }
+  if (identity_.is_channel() && left_alone(now)) {
+    const Where where = head.where();
+    fail_operation(Status(Code::kClosed, "rank " + std::to_string(where.peer) + " did not take part", where), now);
+    return true;
+  }
   if (now - head_since_ < identity_.options.operation_timeout) return false;
   const Status late = late_operation(now);
   post_abort(late, late.where().peer);
@@ -216,7 +221,7 @@ Status GroupState::late_operation(TimePoint now) {
   std::string silent;
   int first_silent = -1;
   for (const int rank : identity_.job_ranks) {
-    if (page_ == nullptr || rank == where.rank || has_called(rank)) continue;
+    if (page_ == nullptr || identity_.is_channel() || rank == where.rank || has_called(rank)) continue;
     if (first_silent < 0) first_silent = rank;
     silent += (silent.empty() ? "rank " : ", ") + std::to_string(rank);
   }
@@ -234,6 +239,10 @@ Status GroupState::late_operation(TimePoint now) {
   } else if (first_silent >= 0) {
     where.peer = first_silent;
     text += "; not in this call: " + silent + ". Likely stuck or very slow there, or another collective was called";
+  } else if (identity_.is_channel()) {
+    text +=
+        ". Likely that rank has not made the call at the other end: what a rank sends to another is received in the "
+        "order of the calls";
   } else {
     text += ". Every rank made this call: likely a stopped process or a link that stands still";
   }
@@ -318,7 +327,7 @@ bool GroupState::ended_by_page(TimePoint) {
   const uint64_t version = page_->abort_version();
   if (version == seen_aborts_) return false;
   seen_aborts_ = version;
-  const auto reason = page_->abort_of(identity_.id);
+  const auto reason = page_->abort_of(identity_.abort_id());
   if (!reason) return false;
   const int me = job_rank(identity_.at.rank);
   std::string text = reason->text;
@@ -332,7 +341,7 @@ bool GroupState::ended_by_page(TimePoint) {
 
 void GroupState::post_abort(const Status& reason, int culprit) {
   if (page_ == nullptr) return;
-  page_->post_abort({.group = identity_.id,
+  page_->post_abort({.group = identity_.abort_id(),
                      .generation = endpoint_->options().generation,
                      .code = reason.code(),
                      .culprit = culprit,
@@ -372,6 +381,7 @@ void GroupState::end(const Status& reason, int culprit) {
 }
 
 Status GroupState::close(Deadline deadline) {
+  RONDO_TRY(close_channels(deadline));
   Env& env = endpoint_->env();
   for (;;) {
     const TimePoint now = env.now();

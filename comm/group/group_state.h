@@ -27,13 +27,24 @@
 
 namespace rondo::comm {
 
+/// From one rank of a group to another.
+struct Way {
+  int from = 0, to = 0;
+  auto operator<=>(const Way&) const = default;
+};
+
 /// Fixed at creation.
 struct GroupIdentity {
-  uint64_t id = 0;  // equal on all members, different for every group of a job
+  uint64_t id = 0;    // equal on all members, different for every group of a job
+  uint64_t fate = 0;  // of a channel: the id of the group that it ends with; else 0
   GroupOptions options;
   Position at;                    // in the group
   std::vector<int> job_ranks;     // group rank -> rank in the job
   std::vector<int> host_of_rank;  // a number for each host, by group rank; empty: all on one
+
+  bool is_channel() const { return fate != 0; }
+  /// Under which aborts are posted and heard.
+  uint64_t abort_id() const { return is_channel() ? fate : id; }
 };
 
 /// A number for a new group: depends on the parent, the count of groups split from it, and the name.
@@ -69,6 +80,12 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   std::vector<WaitHandle> wait_handles() RONDO_EXCLUDES(mutex_);
   uint64_t next_split() { return splits_.fetch_add(1); }
 
+  /// The *channel* of one direction of a pair, of which this rank is one end: a group of these two (sender first) with
+  /// its own queue, sequence numbers and links, made when it is first asked for. Nothing is agreed upon for that: both
+  /// ends derive the same id, and what one has posted or dialed waits until the other makes its own. A channel ends
+  /// with its group, and the group with it: aborts of either go by the group's id. The reason, if the group has ended.
+  Result<std::shared_ptr<GroupState>> channel(Way way) RONDO_EXCLUDES(mutex_, channels_mutex_);
+
   // --- for operations.
   Abilities abilities() const { return abilities_; }
   /// Where `memory` lies in the group's registered regions.
@@ -94,6 +111,9 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   GroupState(std::shared_ptr<EndpointState> endpoint, GroupIdentity identity);
   bool advance_locked(TimePoint now, Patience patience) RONDO_REQUIRES(mutex_);
   bool ended_by_page(TimePoint now) RONDO_REQUIRES(mutex_);
+  /// Of a channel: the other end left the job, and what it may have sent before has had time to arrive.
+  bool left_alone(TimePoint now) RONDO_REQUIRES(mutex_);
+  Status close_channels(Deadline deadline) RONDO_EXCLUDES(mutex_, channels_mutex_);
   void end_locked(const Status& reason) RONDO_REQUIRES(mutex_);
   /// The operation timeout of the head has passed: who has not made this call?
   Status late_operation(TimePoint now) RONDO_REQUIRES(mutex_);
@@ -131,9 +151,15 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   // A broken link waits a moment for the keeper's better evidence before it is reported.
   Status suspected_ RONDO_GUARDED_BY(mutex_);
   TimePoint suspected_since_ RONDO_GUARDED_BY(mutex_);
+  std::optional<TimePoint> alone_since_ RONDO_GUARDED_BY(mutex_);
   uint64_t seen_aborts_ RONDO_GUARDED_BY(mutex_) = 0;
   std::vector<std::byte> scratch_ RONDO_GUARDED_BY(mutex_);
   Region staging_ RONDO_GUARDED_BY(mutex_);
+
+  Mutex channels_mutex_;
+  // In an order that is the same at both ends, so that closing one after the other does not wait in a circle. Shared
+  // with the works in flight.
+  std::map<Way, std::shared_ptr<GroupState>> channels_ RONDO_GUARDED_BY(channels_mutex_);
 
   struct Registration {
     uint64_t id;

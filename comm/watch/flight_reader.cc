@@ -138,7 +138,7 @@ std::string FlightRecord::describe() const {
   if (kind != CollectiveKind::kBarrier) text += " of " + std::to_string(element_count) + " " + std::string(name(dtype));
   if (kind == CollectiveKind::kAllReduce || kind == CollectiveKind::kReduceScatter)
     text += ", " + std::string(name(op));
-  if (root >= 0) text += ", root " + std::to_string(root);
+  if (root >= 0 && kind != CollectiveKind::kSend) text += ", root " + std::to_string(root);
   if (!tag.empty()) text += ", tag \"" + tag + "\"";
   return text;
 }

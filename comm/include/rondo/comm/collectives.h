@@ -1,6 +1,7 @@
-/// The collectives. Each returns a Work at once; an error at launch is the Work's status. None throws.
+/// The collectives, and send and receive between two ranks. Each returns a Work at once; an error at launch is the
+/// Work's status. None throws.
 ///
-/// Thread:  any; calls on one group are issued in the same order on every rank.
+/// Thread:  any; collectives on one group are issued in the same order on every rank.
 /// Buffers: must stay alive and untouched until the Work is done.
 /// Errors:  kInvalidArgument, kUnsupported at launch; kMismatch (both descriptions), kPeerLost, kTimeout, kAborted,
 ///          kCorrupt while in flight.
@@ -62,5 +63,24 @@ Result<std::vector<std::byte>> scatter(Group& group, std::span<const std::vector
 
 /// Returns after every rank has called it.
 Work barrier(Group& group, CallOptions options = {});
+
+/// Brings `buffer` to rank `to.rank` of the group, which receives it into its own. No other rank takes part, and
+/// collectives go on beside it: what one rank sends to another is received in the order of these calls, whatever else
+/// the two do, and has its own sequence numbers. Of `options` only the tag counts.
+/// Done:    when the receiver has made its call and the buffer is free again. A receiver that is never there is
+/// kTimeout
+///          after the group's operation timeout; one that left the job is kClosed.
+/// Order:   calls of one rank to one other are issued by one thread at a time; all ranks may send first and then
+///          receive, as a ring does, as long as they wait for neither in between.
+/// Errors:  as collectives: kMismatch when element type, count or tag differ, at both ends, with both descriptions. An
+///          error in flight ends the group for all.
+/// Cost:    the bytes once; the first call from one rank to another makes a channel: over streams a link, in shared
+///          memory 50 KiB at both ends and, for buffers above 2 KiB, 2 MiB at the sender's, through which bytes go.
+struct Peer {
+  int rank = 0;  // of the group; not the caller itself
+};
+Work send(Group& group, BufferView buffer, Peer to, CallOptions options = {});
+/// The other end of send(): the next thing that rank `from.rank` sends here goes into `buffer`.
+Work receive(Group& group, BufferView buffer, Peer from, CallOptions options = {});
 
 }  // namespace rondo::comm
