@@ -99,7 +99,7 @@ std::string memory_name(const testing::TestParamInfo<Memory>& each) {
 INSTANTIATE_TEST_SUITE_P(Collectives, SharedMemory,
                          testing::Values(Memory::kRegistered, Memory::kPlain, Memory::kMixed), memory_name);
 
-constexpr RankOptions kShared{.transport = TransportKind::kShm};
+const RankOptions kShared{.transport = TransportKind::kShm};
 
 TEST_P(SharedMemory, AllReduceHasTheBitsOfTheReferenceForEveryTypeAndReduction) {
   const Memory memory = GetParam();
