@@ -1,9 +1,7 @@
 #include <gtest/gtest.h>
 #include <malloc.h>
-#include <unistd.h>
 
 #include <cstring>
-#include <fstream>
 #include <functional>
 #include <mutex>
 
