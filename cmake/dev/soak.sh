@@ -14,6 +14,7 @@ threads comm_sim_threads_test AsRanks/Threads.EndInRightResultsWithLateMessagesA
 kills comm_drill_test Drill.EverySurvivorOfAKilledRankNamesRankProcessAndEvidence 500 50
 large-kills comm_drill_test Drill.TheDeathOfALargeProcessIsSeenAsEarlyAsThatOfASmallOne 100 20
 same-bits comm_same_bits_test Worlds/SameBits.AsTheReferenceInEveryCanonicalWay/* 500 50
+huge comm_huge_test TwoRanks/Huge.* 2 1
 ROWS
 }
 

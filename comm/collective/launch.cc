@@ -6,6 +6,7 @@
 #include "comm/collective/collective_state.h"
 #include "comm/collective/fused_collective.h"
 #include "comm/kernels/kernels.h"
+#include "comm/transport/wire.h"
 #include "rondo/comm/algorithms.h"
 
 namespace rondo::comm {
@@ -86,9 +87,11 @@ Result<std::shared_ptr<const Schedule>> schedule_for(GroupState& state, const La
   const auto width = static_cast<int64_t>(byte_width(request.data.dtype));
   const Algorithm* known = find_algorithm(algorithm);
   ScheduleQuery query{.goal = goal_of(request.kind), .algorithm = algorithm};
+  const int64_t widest = reduces(request.kind) && width == 2 ? 4 : width;  // 16-bit sums may travel as float32
   query.shape = {.at = state.at(),
                  .element_count = request.data.element_count,
                  .segment_elements = std::max<int64_t>(1, state.identity().options.segment_bytes / width),
+                 .most_message_elements = kMaxPayloadBytes / widest,
                  .root = std::max(request.root, 0),
                  .host_of_rank = state.identity().host_of_rank};
   if (wire_of(request) != request.data.dtype) query.shape.wire = Wire::kNarrow;

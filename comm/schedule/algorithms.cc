@@ -113,6 +113,9 @@ Status check_shape(const ScheduleRequest& shape) {
   if (shape.segment_elements < 1 || shape.segment_elements > kMostElements) {
     return wrong("segments of " + std::to_string(shape.segment_elements) + " elements: there may be 1 to 2^40");
   }
+  if (shape.most_message_elements < 1 || shape.most_message_elements > kMostElements) {
+    return wrong("messages of " + std::to_string(shape.most_message_elements) + " elements: there may be 1 to 2^40");
+  }
   if (shape.root < 0 || shape.root >= n) {
     return wrong("root " + std::to_string(shape.root) + " is none of " + std::to_string(n) + " ranks");
   }

@@ -43,6 +43,7 @@ Writer::Title title_of(const ScheduleRequest& request, Goal goal) {
           .hop_count = sums ? 2 * (n - 1) : n - 1,
           .segment_elements = usable_segment({.longest = request.element_count,
                                               .segment_elements = request.segment_elements,
+                                              .most_elements = request.most_message_elements,
                                               .actions_per_segment = sums ? 5 : 2})};
 }
 

@@ -154,6 +154,7 @@ Schedule make_reduction(const ScheduleRequest& request, Goal goal) {
   const auto title = title_of(request, goal,
                               {.longest = chunk_of(request.element_count, n, 0).count(),
                                .segment_elements = request.segment_elements,
+                               .most_elements = request.most_message_elements,
                                .actions_per_segment = int64_t{6} * n});
   return n == 1 ? alone(request, title) : Reduction(request, title).make();
 }
@@ -169,6 +170,7 @@ Schedule direct_all_gather(const ScheduleRequest& request) {
   const auto title = title_of(request, Goal::kAllGather,
                               {.longest = chunk_of(request.element_count, n, 0).count(),
                                .segment_elements = request.segment_elements,
+                               .most_elements = request.most_message_elements,
                                .actions_per_segment = int64_t{2} * n});
   if (n == 1) return alone(request, title);
   Writer writer(request, title);
@@ -191,9 +193,11 @@ Schedule direct_all_gather(const ScheduleRequest& request) {
 
 Schedule direct_broadcast(const ScheduleRequest& request) {
   const int n = request.at.world_size;
-  const auto title = title_of(
-      request, Goal::kBroadcast,
-      {.longest = request.element_count, .segment_elements = request.segment_elements, .actions_per_segment = n});
+  const auto title = title_of(request, Goal::kBroadcast,
+                              {.longest = request.element_count,
+                               .segment_elements = request.segment_elements,
+                               .most_elements = request.most_message_elements,
+                               .actions_per_segment = n});
   if (n == 1) return alone(request, title);
   Writer writer(request, title);
   const bool is_root = writer.rank() == request.root;

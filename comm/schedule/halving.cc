@@ -140,13 +140,15 @@ Schedule halving_all_reduce(const ScheduleRequest& request) {
   const Fold fold = fold_of(n);
   const int hops = 2 * std::countr_zero(static_cast<unsigned>(fold.groups)) + (fold.pairs > 0 ? 2 : 0);
   // A message is at most half a block, where nobody hands over a whole one.
+  const int64_t segments_per_block = fold.pairs > 0 ? 1 : 2;
   const Writer::Title title{
       .goal = Goal::kAllReduce,
       .algorithm = "halving",
       .order = canonical_or(Order::kFolded, {}, n),
       .hop_count = hops,
       .segment_elements = usable_segment({.longest = request.element_count,
-                                          .segment_elements = request.segment_elements * (fold.pairs > 0 ? 1 : 2),
+                                          .segment_elements = request.segment_elements * segments_per_block,
+                                          .most_elements = request.most_message_elements * segments_per_block,
                                           .actions_per_segment = int64_t{3} * hops})};
   return n == 1 ? alone(request, title) : Halving(request, title).make();
 }

@@ -240,6 +240,7 @@ Schedule hierarchical_all_reduce(const ScheduleRequest& request) {
       .hop_count = n == 1 ? 0 : 4,
       .segment_elements = usable_segment({.longest = chunk_of(request.element_count, layout.slices(), 0).count(),
                                           .segment_elements = request.segment_elements,
+                                          .most_elements = request.most_message_elements,
                                           .actions_per_segment = int64_t{5} * n})};
   return n == 1 ? alone(request, title) : Hierarchy(request, title, layout).make();
 }

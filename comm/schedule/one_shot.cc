@@ -89,6 +89,7 @@ Schedule one_shot_all_reduce(const ScheduleRequest& request) {
                             .hop_count = n == 1 ? 0 : 1,
                             .segment_elements = usable_segment({.longest = request.element_count,
                                                                 .segment_elements = request.segment_elements,
+                                                                .most_elements = request.most_message_elements,
                                                                 .actions_per_segment = int64_t{2} * n + 1})};
   return n == 1 ? alone(request, title) : OneShot(request, title).make();
 }

@@ -108,6 +108,7 @@ Schedule parameter_server_all_reduce(const ScheduleRequest& request) {
                             .hop_count = n == 1 ? 0 : 2,
                             .segment_elements = usable_segment({.longest = request.element_count,
                                                                 .segment_elements = request.segment_elements,
+                                                                .most_elements = request.most_message_elements,
                                                                 .actions_per_segment = int64_t{2} * n + 1})};
   return n == 1 ? alone(request, title) : ParameterServer(request, title).make();
 }

@@ -104,6 +104,7 @@ Schedule make(const ScheduleRequest& request, Goal goal, const Ring::Stretch& st
       .hop_count = stretch.hops,
       .segment_elements = usable_segment({.longest = chunk_of(request.element_count, n, 0).count(),
                                           .segment_elements = request.segment_elements,
+                                          .most_elements = request.most_message_elements,
                                           .actions_per_segment = 3 * int64_t{stretch.hops}})};
   return n == 1 ? alone(request, title) : Ring(request, title, stretch).make();
 }

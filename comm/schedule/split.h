@@ -27,22 +27,24 @@ constexpr Range segment_of(Range chunk, int64_t index, int64_t segment_elements)
   return {.begin = begin, .end = std::min(chunk.end, begin + segment_elements)};
 }
 
-/// About how many actions a rank's schedule may have.
+/// About how many actions a rank's schedule may have; more only where messages would not hold longer segments.
 inline constexpr int64_t kMostActions = 64 * 1024;
 
 /// What is cut into segments, and what a segment costs.
 struct Cut {
-  int64_t longest = 0;              // elements of the longest range that is cut
-  int64_t segment_elements = 1;     // as wanted
-  int64_t actions_per_segment = 1;  // of one rank, about
+  int64_t longest = 0;                // elements of the longest range that is cut
+  int64_t segment_elements = 1;       // as wanted
+  int64_t most_elements = INT64_MAX;  // what a message holds
+  int64_t actions_per_segment = 1;    // of one rank, about
 };
 
-/// A segment length that divisions can stand: no longer than what is cut, and longer than wanted where the actions
-/// would become too many.
+/// A segment length that divisions can stand: no longer than what is cut or what a message holds, and longer than
+/// wanted where the actions would become too many.
 constexpr int64_t usable_segment(const Cut& cut) {
   const int64_t most = std::max<int64_t>(1, kMostActions / std::max<int64_t>(1, cut.actions_per_segment));
   const int64_t least = std::max<int64_t>(1, (cut.longest + most - 1) / most);
-  return std::max(least, std::min(cut.segment_elements, cut.longest));
+  return std::clamp<int64_t>(std::min(cut.segment_elements, cut.longest), std::min(least, cut.most_elements),
+                             std::max<int64_t>(1, cut.most_elements));
 }
 
 constexpr bool chunks_tile(int64_t element_count, int parts) {
@@ -62,5 +64,10 @@ static_assert(usable_segment({.longest = 7, .segment_elements = 30}) == 7);
 static_assert(usable_segment({.longest = 100, .segment_elements = 30, .actions_per_segment = 5}) == 30);
 static_assert(usable_segment({.longest = int64_t{1} << 40, .segment_elements = 30, .actions_per_segment = 64}) ==
               int64_t{1} << 30);
+static_assert(usable_segment({.longest = 100, .segment_elements = 100, .most_elements = 30}) == 30);
+static_assert(usable_segment({.longest = int64_t{1} << 40,
+                              .segment_elements = 30,
+                              .most_elements = int64_t{1} << 23,
+                              .actions_per_segment = 64}) == int64_t{1} << 23);
 
 }  // namespace rondo::comm

@@ -30,6 +30,7 @@ Schedule tree_broadcast(const ScheduleRequest& request) {
                             .hop_count = depth,
                             .segment_elements = usable_segment({.longest = request.element_count,
                                                                 .segment_elements = request.segment_elements,
+                                                                .most_elements = request.most_message_elements,
                                                                 .actions_per_segment = int64_t{depth} + 1})};
   Writer writer(request, title);
   const auto rank_of = [&](int from_root) { return ring::wrap(from_root + request.root, n); };

@@ -19,6 +19,8 @@ struct ScheduleRequest {
   Position at;
   int64_t element_count = 0;             // of kData, 0..kMostElements; of all_gather: of the output
   int64_t segment_elements = 64 * 1024;  // grows for huge buffers, so that the list of actions stays bounded
+  /// Segments never grow beyond this: 64 MiB of the widest elements, since streams carry no longer message.
+  int64_t most_message_elements = int64_t{8} << 20;
   Wire wire = Wire::kSame;
   int root = 0;                        // broadcast
   std::vector<int> host_of_rank = {};  // hierarchical: a number for each host; empty: all ranks on one
