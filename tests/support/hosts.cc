@@ -43,7 +43,8 @@ void need(const std::string& command) {
     throw std::runtime_error("`" + command + "` failed (" + std::to_string(said.code) + "): " + said.text);
 }
 
-std::string in(const std::string& host) { return "ip netns exec " + host + " "; }
+/// Not by `ip netns exec`, which also wants to change mounts: in a chroot it may not.
+std::string in(const std::string& host) { return std::string("nsenter --net=") + kFolder + "/" + host + " "; }
 
 /// What a rule begins with that takes a random share of the packets.
 std::string some_of(int per_10000) {
@@ -80,12 +81,12 @@ std::map<std::string, std::string> writable_shared_mappings(pid_t pid) {
 }  // namespace
 
 std::string Hosts::refusal() {
-  for (const char* tool : {"ip", "tc", "nft", "xargs"}) {
+  for (const char* tool : {"ip", "tc", "nft", "nsenter", "xargs"}) {
     if (run(std::string("command -v ") + tool).code != 0)
       return std::string("there is no `") + tool + "` here: `./dev setup` installs iproute2 and nftables";
   }
   const std::string name = kPrefix + std::to_string(::getpid()) + "-try";
-  const Said said = run("ip netns add " + name + " && ip netns exec " + name + " true");
+  const Said said = run("ip netns add " + name + " && " + in(name) + "true");
   run("ip netns del " + name);
   if (said.code == 0) return {};
   return "this process may not make network namespaces (it needs root: CAP_SYS_ADMIN and CAP_NET_ADMIN): " + said.text;
@@ -99,7 +100,7 @@ Hosts::Hosts(int count) {
     for (int host = 0; host < count; ++host) {
       names_.push_back(stem + std::to_string(host));
       need("ip netns add " + names_.back());
-      need("ip -n " + names_.back() + " link set lo up");
+      need(in(names_.back()) + "ip link set lo up");
     }
   } catch (...) {
     remove();
@@ -114,7 +115,7 @@ void Hosts::remove() {
 }
 
 Process::Options Hosts::on(int host, Process::Options program) const {
-  std::vector<std::string> words{"-c", "PATH=$PATH:/usr/sbin:/sbin; exec ip netns exec \"$0\" \"$@\"", name(host),
+  std::vector<std::string> words{"-c", "exec nsenter --net=\"$0\" \"$@\"", std::string(kFolder) + "/" + name(host),
                                  program.program};
   words.insert(words.end(), program.arguments.begin(), program.arguments.end());
   return {.program = "/bin/sh", .arguments = std::move(words), .environment = std::move(program.environment)};
@@ -158,7 +159,7 @@ int Hosts::connect(Ends ends) {
        name(ends.second));
   mend(cable);
   for (const int host : {ends.first, ends.second})
-    need("ip -n " + name(host) + " addr add " + ipv4(cable, host) + "/24 dev " + device);
+    need(in(name(host)) + "ip addr add " + ipv4(cable, host) + "/24 dev " + device);
   return cable;
 }
 
@@ -170,14 +171,14 @@ std::string Hosts::ipv6(int cable, int host) const {
   return "fd52:6f6e:" + std::to_string(cable) + (host == ends(cable).first ? "::1" : "::2");
 }
 
-void Hosts::cut(int cable) { need("ip -n " + name(ends(cable).second) + " link set " + interface(cable) + " down"); }
+void Hosts::cut(int cable) { need(in(name(ends(cable).second)) + "ip link set " + interface(cable) + " down"); }
 
 void Hosts::mend(int cable) {
   const std::string device = interface(cable);
   for (const int host : {ends(cable).first, ends(cable).second}) {
-    need("ip -n " + name(host) + " link set " + device + " up");
+    need(in(name(host)) + "ip link set " + device + " up");
     // The kernel takes an IPv6 address away with the link. nodad: usable at once.
-    need("ip -n " + name(host) + " addr replace " + ipv6(cable, host) + "/64 dev " + device + " nodad");
+    need(in(name(host)) + "ip addr replace " + ipv6(cable, host) + "/64 dev " + device + " nodad");
   }
 }
 
