@@ -24,7 +24,8 @@ using test::run_ranks;
 // Distinct for every sender, message and index.
 std::vector<int64_t> message(int sender, int number, int64_t count) {
   std::vector<int64_t> values(static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; ++i) values[static_cast<size_t>(i)] = sender * 1'000'000'000 + number * 1'000'000 + i;
+  for (int64_t i = 0; i < count; ++i)
+    values[static_cast<size_t>(i)] = sender * int64_t{1'000'000'000} + number * 1'000'000 + i;
   return values;
 }
 
