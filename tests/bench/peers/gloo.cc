@@ -16,7 +16,6 @@
 #include <filesystem>
 #include <map>
 
-#include "comm/bench/ordinary_memory.h"
 #include "tests/bench/peers/peer.h"
 
 namespace rondo::bench {
@@ -111,7 +110,7 @@ std::unique_ptr<Typed> make_typed(DType type) {
   }
 }
 
-class GlooContender : public Contender {
+class GlooContender : public RivalContender {
  public:
   GlooContender(comm::Position at, std::string variant_name, Variant variant, const std::string& meeting_folder)
       : at_(at), variant_name_(std::move(variant_name)), variant_(variant) {
@@ -150,13 +149,6 @@ class GlooContender : public Contender {
     return shared;
   }
 
-  Result<std::span<std::byte>> memory(size_t byte_count) override {
-    auto memory = OrdinaryMemory::allocate(byte_count);
-    RONDO_TRY(memory);
-    memory_ = *std::move(memory);
-    return memory_.bytes();
-  }
-
   Status prepare(const Collective& collective, const Call& call) override {
     typed_ = make_typed(call.whole.dtype);
     if (!typed_) return {Code::kUnsupported, "Gloo has no " + std::string(name(call.whole.dtype)) + " here"};
@@ -191,7 +183,6 @@ class GlooContender : public Contender {
   const std::string variant_name_;
   const Variant variant_;
   GlooContext context_, meeting_;  // shared with Gloo's algorithms
-  OrdinaryMemory memory_;
   std::unique_ptr<Typed> typed_;
   void (GlooContender::*function_)(const Call&) = nullptr;
 };

@@ -5,7 +5,6 @@
 #include <limits>
 #include <map>
 
-#include "comm/bench/ordinary_memory.h"
 #include "tests/bench/peers/peer.h"
 
 namespace rondo::bench {
@@ -60,7 +59,7 @@ const std::map<std::string_view, Function> kFunctions{
     {"barrier", [](const Call&) { return MPI_Barrier(MPI_COMM_WORLD); }},
 };
 
-class MpiContender : public Contender {
+class MpiContender : public RivalContender {
  public:
   explicit MpiContender(std::string variant) : variant_(std::move(variant)) {
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
@@ -79,13 +78,6 @@ class MpiContender : public Contender {
     Ticket shared = ticket;
     RONDO_TRY(checked(MPI_Bcast(&shared, sizeof shared, MPI_BYTE, 0, MPI_COMM_WORLD)));
     return shared;
-  }
-
-  Result<std::span<std::byte>> memory(size_t byte_count) override {
-    auto memory = OrdinaryMemory::allocate(byte_count);
-    RONDO_TRY(memory);
-    memory_ = *std::move(memory);
-    return memory_.bytes();
   }
 
   Status prepare(const Collective& collective, const Call& call) override {
@@ -114,7 +106,6 @@ class MpiContender : public Contender {
 
   const std::string variant_;
   comm::Position at_;
-  OrdinaryMemory memory_;
   Function function_ = nullptr;
 };
 
