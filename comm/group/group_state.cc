@@ -130,7 +130,9 @@ Result<std::shared_ptr<GroupState>> GroupState::create(const std::shared_ptr<End
 void GroupState::enqueue(const std::shared_ptr<Operation>& operation) {
   const TimePoint now = endpoint_->env().now();
   const MutexLock lock(mutex_);
-  if (!identity_.is_channel()) publish_reached(next_sequence_);
+  // Who comes after the group has ended came too late: a peer that is about to name the absent must still find it so.
+  const bool in_time = ended_.ok() && !ended_by_page(now);
+  if (in_time && !identity_.is_channel()) publish_reached(next_sequence_);
   operation->note = flight_.called(operation->flight_call(), next_sequence_, now);
   operation->enqueued(next_sequence_++);
   if (!ended_.ok()) {
