@@ -109,7 +109,16 @@ Status EndpointState::add_group(const std::shared_ptr<GroupState>& group) {
     }
   }
   groups_.push_back(group);
+  reaching_.insert(group->identity().id);
   return {};
+}
+
+void EndpointState::group_left(uint64_t group) {
+  const MutexLock lock(mutex_);
+  reaching_.erase(group);
+  if (page_ == nullptr) return;
+  page_->post_left(options_.at.rank, group);
+  if (reaching_.empty()) page_->post_left(options_.at.rank, kWholeJob);
 }
 
 std::vector<std::shared_ptr<GroupState>> EndpointState::live_groups() {

@@ -6,9 +6,11 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "comm/group/quarantine.h"
 #include "comm/transport/inproc.h"
 #include "comm/transport/region_post.h"
 #include "comm/transport/tcp.h"
@@ -57,6 +59,10 @@ class EndpointState {
   int next_creation(const std::string& name) RONDO_EXCLUDES(mutex_);
   /// kInvalidArgument when a live group has the same name.
   Status add_group(const std::shared_ptr<GroupState>& group) RONDO_EXCLUDES(mutex_);
+  /// The transport of `group` is down: this rank reaches no memory of its peers through it any more. Tells them so in
+  /// the job page, for the group if it was aborted, and for the whole job if it was the last.
+  void group_left(uint64_t group) RONDO_EXCLUDES(mutex_);
+  Quarantine& quarantine() { return quarantine_; }
   /// Advances the oldest operation of every group, those another thread is busy with excepted. True when anything
   /// moved.
   bool progress() RONDO_EXCLUDES(mutex_);
@@ -73,9 +79,11 @@ class EndpointState {
   std::shared_ptr<TcpPort> port_;  // shared with the groups' transports, as post_ is
   std::shared_ptr<RegionPost> post_;
   TransportWrapper wrapper_;  // may be empty
+  Quarantine quarantine_;
 
   mutable Mutex mutex_;
   std::vector<std::weak_ptr<GroupState>> groups_ RONDO_GUARDED_BY(mutex_);
+  std::set<uint64_t> reaching_ RONDO_GUARDED_BY(mutex_);  // groups whose transport is up
   std::map<std::string, int> creations_ RONDO_GUARDED_BY(mutex_);
   std::shared_ptr<JobPage> page_ RONDO_GUARDED_BY(mutex_);  // shared with the keeper and the groups
   std::unique_ptr<Keeper> keeper_ RONDO_GUARDED_BY(mutex_);

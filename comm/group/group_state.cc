@@ -62,7 +62,10 @@ GroupState::GroupState(std::shared_ptr<EndpointState> endpoint, GroupIdentity id
 GroupState::~GroupState() {
   // Dropped without close(): peers may still be in the last operation, so they hear that this rank left in order, as
   // far as that goes without blocking.
-  if (transport_ != nullptr) (void)transport_->goodbye(endpoint_->env().now());
+  const MutexLock lock(mutex_);
+  if (transport_ == nullptr) return;
+  (void)transport_->goodbye(endpoint_->env().now());
+  leave_memory(Ending::kInOrder);
 }
 
 Result<std::shared_ptr<GroupState>> GroupState::create(const std::shared_ptr<EndpointState>& endpoint,
@@ -277,12 +280,27 @@ void GroupState::post_abort(const Status& reason, int culprit) {
   if (endpoint_->options().fabric) endpoint_->options().fabric->notify();
 }
 
-void GroupState::end_locked(const Status& reason) {
+void GroupState::leave_memory(Ending ending) {
+  transport_.reset();
+  if (ending == Ending::kByError && abilities_.region) {
+    const MutexLock lock(regions_mutex_);
+    std::vector<int> others = identity_.job_ranks;
+    std::erase(others, job_rank(identity_.at.rank));
+    for (const Registration& each : std::exchange(regions_, {})) {
+      Region region = each.life.region();
+      if (!region.empty())
+        endpoint_->quarantine().keep({.region = std::move(region), .group = identity_.id, .others = others});
+    }
+  }
+  endpoint_->group_left(identity_.id);
+}
+
+void GroupState::end_locked(const Status& reason, Ending ending) {
   if (!ended_.ok()) return;
   ended_ = reason;
   live_.store(false, std::memory_order_release);
   // The transport goes first: it may still borrow memory of the operations.
-  transport_.reset();
+  leave_memory(ending);
   const TimePoint now = endpoint_->env().now();
   for (const auto& operation : std::exchange(queue_, {})) {
     operation->note.blocked(operation->flight_position());
@@ -320,7 +338,8 @@ Status GroupState::close(Deadline deadline) {
         const Status said = transport_->goodbye(now);
         if (!said.is_pending()) {
           end_locked(Status(Code::kClosed, "group \"" + identity_.options.name + "\" was closed by this rank",
-                            {.rank = job_rank(identity_.at.rank)}));
+                            {.rank = job_rank(identity_.at.rank)}),
+                     Ending::kInOrder);
           return said;
         }
       }
@@ -342,7 +361,12 @@ std::vector<WaitHandle> GroupState::wait_handles() {
 }
 
 Result<Region> GroupState::allocate(size_t byte_count, const std::string& purpose) {
-  auto region = Region::allocate(byte_count, purpose);
+  Result<Region> region = page_ != nullptr ? endpoint_->quarantine().take(byte_count, *page_) : Region();
+  if (region->empty()) region = Region::allocate(byte_count, purpose);
+  if (region.status().code() == Code::kResource) {
+    endpoint_->quarantine().drop();
+    region = Region::allocate(byte_count, purpose);
+  }
   if (!region.ok()) return region.status().at({.rank = job_rank(identity_.at.rank)});
   uint64_t id = 0;
   {

@@ -91,7 +91,10 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   GroupState(std::shared_ptr<EndpointState> endpoint, GroupIdentity identity);
   bool advance_locked(TimePoint now, Patience patience) RONDO_REQUIRES(mutex_);
   bool ended_by_page(TimePoint now) RONDO_REQUIRES(mutex_);
-  void end_locked(const Status& reason) RONDO_REQUIRES(mutex_);
+  enum class Ending : uint8_t { kByError, kInOrder };
+  void end_locked(const Status& reason, Ending ending = Ending::kByError) RONDO_REQUIRES(mutex_);
+  /// Takes the transport down and tells the peers, who may then use their memory again; see Note [Quarantine].
+  void leave_memory(Ending ending) RONDO_REQUIRES(mutex_);
   /// The operation timeout of the head has passed: who has not made this call?
   Status late_operation(TimePoint now) RONDO_REQUIRES(mutex_);
   void publish_reached(uint64_t sequence) RONDO_REQUIRES(mutex_);
@@ -131,7 +134,7 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   struct Registration {
     uint64_t id;
     std::span<std::byte> bytes;
-    std::weak_ptr<const void> life;
+    Region::Life life;
   };
   Mutex regions_mutex_;
   std::vector<Registration> regions_ RONDO_GUARDED_BY(regions_mutex_);
