@@ -140,6 +140,7 @@ Result<Joined> join(const Bootstrap& bootstrap, LogSink log, Deadline deadline) 
   options.env = env;
   options.store = meeting->store;
   options.transport = bootstrap.transport;
+  options.probe = bootstrap.probe;
   options.listen = data_address(bootstrap, *env);
   options.control_descriptor = bootstrap.control_descriptor;
   options.flight = open_flight(bootstrap, options.job, log);

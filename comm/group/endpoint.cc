@@ -86,6 +86,16 @@ std::string EndpointState::mailbox_of(int job_rank) const {
   return index < mailboxes_.size() ? mailboxes_[index] : std::string();
 }
 
+std::optional<Measured> EndpointState::measured() const {
+  const MutexLock lock(mutex_);
+  return measured_;
+}
+
+void EndpointState::set_measured(Measured measured) {
+  const MutexLock lock(mutex_);
+  measured_ = std::move(measured);
+}
+
 Duration EndpointState::silence(int rank) const {
   const MutexLock lock(mutex_);
   return keeper_ ? keeper_->silence(rank) : Duration::zero();

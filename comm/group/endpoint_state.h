@@ -6,11 +6,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "comm/group/quarantine.h"
+#include "comm/schedule/measured.h"
 #include "comm/transport/inproc.h"
 #include "comm/transport/region_post.h"
 #include "comm/transport/tcp.h"
@@ -52,6 +54,10 @@ class EndpointState {
   /// Sets the page and starts the keeper, once.
   Status install_page(std::shared_ptr<JobPage> page) RONDO_EXCLUDES(mutex_);
 
+  /// What the first group of the job measured; equal on all ranks. Empty: nothing was.
+  std::optional<Measured> measured() const RONDO_EXCLUDES(mutex_);
+  void set_measured(Measured measured) RONDO_EXCLUDES(mutex_);
+
   /// How long a rank of this host was watched without a beat; 0 without a keeper.
   Duration silence(int rank) const RONDO_EXCLUDES(mutex_);
 
@@ -88,6 +94,7 @@ class EndpointState {
   std::shared_ptr<JobPage> page_ RONDO_GUARDED_BY(mutex_);  // shared with the keeper and the groups
   std::unique_ptr<Keeper> keeper_ RONDO_GUARDED_BY(mutex_);
   std::vector<std::string> mailboxes_ RONDO_GUARDED_BY(mutex_);
+  std::optional<Measured> measured_ RONDO_GUARDED_BY(mutex_);
 };
 
 }  // namespace rondo::comm

@@ -1,14 +1,51 @@
 #include "comm/group/formation.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
+#include <sstream>
 #include <utility>
+
+#include "comm/memory/limits.h"
+#include "comm/transport/cpu_share.h"
 
 namespace rondo::comm {
 namespace {
 
 // What a rank publishes when it has no address: fake ranks find each other in their fabric.
 constexpr const char* kNoAddress = "inproc";
+
+/// What a rank tells the others: "ADDRESS MAILBOX", "-" for no mailbox, and " probe" if it wishes to time links.
+struct Presence {
+  std::string address;
+  std::string mailbox;
+  bool probes = false;
+
+  std::string encode() const { return address + " " + (mailbox.empty() ? "-" : mailbox) + (probes ? " probe" : ""); }
+  static Presence decode(const std::string& text) {
+    std::istringstream words(text);
+    Presence told;
+    std::string wish;
+    words >> told.address >> told.mailbox >> wish;
+    if (told.mailbox == "-") told.mailbox.clear();
+    told.probes = wish == "probe";
+    return told;
+  }
+};
+
+/// Timing says something only where ranks need not take turns, and nothing where they are fake.
+bool wishes_to_probe(const EndpointState& endpoint) {
+  const EndpointOptions& options = endpoint.options();
+  if (options.at.world_size < 2 || endpoint.measured()) return false;
+  if (options.probe != EndpointOptions::Probe::kAuto) return options.probe == EndpointOptions::Probe::kAlways;
+  if (options.fabric || options.keeper == EndpointOptions::Keeper::kOff) return false;
+  const CpuShare own = own_cpu_share(system_files());
+  const auto processors = static_cast<int64_t>(::sysconf(_SC_NPROCESSORS_ONLN));  // not only those of this rank
+  const int64_t usable = own.quota == 0 ? processors : std::min<int64_t>(processors, own.quota);
+  return options.at.world_size <= usable;
+}
 
 }  // namespace
 
@@ -68,9 +105,11 @@ Progress GroupFormation::advance(TimePoint now) {
     case Step::kPublish: {
       // First of all: a rank that is here is never called absent, whatever it waits for.
       if (!call_) {
-        std::string address = endpoint_->port() ? endpoint_->port()->address().text : kNoAddress;
-        if (endpoint_->post()) address += " " + endpoint_->post()->mailbox();
-        call_ = endpoint.store->start({.kind = StoreRequest::Kind::kSet, .keys = {key(at.rank)}, .value = address});
+        Presence own{.address = endpoint_->port() ? endpoint_->port()->address().text : kNoAddress};
+        if (endpoint_->post()) own.mailbox = endpoint_->post()->mailbox();
+        own.probes = at.rank == 0 && wishes_to_probe(*endpoint_);
+        call_ =
+            endpoint.store->start({.kind = StoreRequest::Kind::kSet, .keys = {key(at.rank)}, .value = own.encode()});
       }
       const Progress progress = call_->advance(now);
       if (progress == Progress::kFailed) return fail(call_->status());
@@ -116,11 +155,11 @@ Progress GroupFormation::advance(TimePoint now) {
       GroupIdentity identity{.id = group_id(), .options = options_, .at = at};
       std::vector<std::string> mailboxes;
       for (int rank = 0; rank < at.world_size; ++rank) {
-        const std::string& published = call_->values()[static_cast<size_t>(rank)];  // "ADDRESS" or "ADDRESS MAILBOX"
-        const size_t space = std::min(published.find(' '), published.size());
+        Presence told = Presence::decode(call_->values()[static_cast<size_t>(rank)]);
         identity.job_ranks.push_back(rank);
-        identity.addresses.push_back({published.substr(0, space)});
-        mailboxes.push_back(published.substr(std::min(space + 1, published.size())));
+        identity.addresses.push_back({std::move(told.address)});
+        mailboxes.push_back(std::move(told.mailbox));
+        if (rank == 0) probes_ = told.probes;
       }
       endpoint_->set_mailboxes(std::move(mailboxes));
       auto group = GroupState::create(endpoint_, std::move(identity));

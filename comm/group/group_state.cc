@@ -47,6 +47,11 @@ Result<std::unique_ptr<Transport>> make_transport(const EndpointState& endpoint,
   return make_shm_transport(std::move(shm));
 }
 
+uint64_t rules_hash_of(const GroupOptions& options, const std::string& measured) {
+  const std::string text = options.algorithm + "/" + std::to_string(options.segment_bytes) + "/" + measured;
+  return XXH3_64bits(text.data(), text.size());
+}
+
 }  // namespace
 
 uint64_t derive_group_id(uint64_t parent, uint64_t count, int color, const std::string& name) {
@@ -75,8 +80,8 @@ Result<std::shared_ptr<GroupState>> GroupState::create(const std::shared_ptr<End
   auto tuner = Tuner::parse(id.options.algorithm);
   RONDO_TRY(tuner);
   group->tuner_ = std::move(*tuner);
-  const std::string rules = id.options.algorithm + "/" + std::to_string(id.options.segment_bytes);
-  group->rules_hash_ = XXH3_64bits(rules.data(), rules.size());
+  group->rules_hash_ = rules_hash_of(id.options, "");
+  if (const auto measured = endpoint->measured()) group->learn(*measured);
   auto made = make_transport(*endpoint, id, group->page_);
   RONDO_TRY(made);
   std::unique_ptr<Transport> transport = std::move(*made);
@@ -85,11 +90,16 @@ Result<std::shared_ptr<GroupState>> GroupState::create(const std::shared_ptr<End
   {
     const MutexLock lock(group->mutex_);
     group->transport_ = std::move(transport);
-    if (const auto& recorder = endpoint->options().flight)
+    if (const auto& recorder = endpoint->options().flight; recorder && id.purpose == GroupIdentity::Purpose::kCalls)
       group->flight_ = recorder->lane({.id = id.id, .name = id.options.name, .at = id.at}, endpoint->env().now());
   }
   RONDO_TRY(endpoint->add_group(group));
   return group;
+}
+
+void GroupState::learn(const Measured& measured) {
+  tuner_.learn(measured, identity_.at.world_size);
+  rules_hash_ = rules_hash_of(identity_.options, measured.encode());
 }
 
 void GroupState::enqueue(const std::shared_ptr<Operation>& operation) {

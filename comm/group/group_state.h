@@ -34,6 +34,8 @@ struct GroupIdentity {
   Position at;                     // in the group
   std::vector<int> job_ranks;      // group rank -> rank in the job
   std::vector<Address> addresses;  // group rank -> where it accepts links; empty for inproc
+  /// kProbe: made and closed inside a group's creation; leaves no flight record.
+  enum class Purpose : uint8_t { kCalls, kProbe } purpose = Purpose::kCalls;
 };
 
 /// A number for a new group: depends on the parent, the count of groups split from it, and the name.
@@ -84,6 +86,8 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
                                                    const std::function<Result<Schedule>()>& make)
       RONDO_EXCLUDES(regions_mutex_);
   const Tuner& tuner() const { return tuner_; }
+  /// Choices go by `measured` from now on. Before the group is handed to anybody, and with the same on every member.
+  void learn(const Measured& measured);
   /// Of what must be equal on all ranks for them to choose equal schedules.
   uint64_t rules_hash() const { return rules_hash_; }
 

@@ -80,7 +80,8 @@ void run_endpoints(int n, const std::function<void(comm::Endpoint&)>& body, Rank
                                                 .env = env,
                                                 .store = store,
                                                 .transport = options.transport,
-                                                .fabric = fabric});
+                                                .fabric = fabric,
+                                                .probe = options.probe});
         if (!endpoint.ok()) {
           ADD_FAILURE() << endpoint.status().text();
         } else {

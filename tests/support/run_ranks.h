@@ -23,6 +23,7 @@ struct RankOptions {
   /// Of kShm. kShared: all ranks see one mapping, and so does a thread sanitizer. kOwn: each maps its peers' memory for
   /// itself, as processes do.
   enum class Mappings : uint8_t { kShared, kOwn } mappings = Mappings::kShared;
+  comm::EndpointOptions::Probe probe = comm::EndpointOptions::Probe::kOff;
 };
 
 /// Makes a job of `n` ranks, one thread each, and runs `body` with each rank's group of all ranks. Every rank closes

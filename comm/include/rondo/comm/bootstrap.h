@@ -39,6 +39,7 @@ struct Bootstrap {
   std::string secret_file;
   bool peer_credentials = false;  // all ranks on one host and no secret given: Unix sockets with SO_PEERCRED
   TransportKind transport = TransportKind::kShm;
+  EndpointOptions::Probe probe = EndpointOptions::Probe::kAuto;  // RONDO_PROBE
   std::string run_directory;  // RONDO_RUN_DIR, may be empty; without flight_descriptor flight/ in it is written
 
   /// "rank 1 of 2 (local rank 1 of 2), started by rondo run".
