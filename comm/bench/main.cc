@@ -71,6 +71,7 @@ Status measure(const Rank& rank, Report& report) {
   if (request.quick) facts.emplace_back("sweep", "quick: shows that it works, no figure to quote");
   facts.emplace_back("flag latency before", nanoseconds_text(*before));
   report.header(facts);
+  if (request.choices) report.print((*contender)->choices());
 
   if (plan.operation == "mismatch") {
     RONDO_TRY(study_mismatch(rank.endpoint, room, plan, report));

@@ -20,6 +20,7 @@ void add_flags(CLI::App& app, Request& request) {
   app.add_option("--algorithm", request.algorithm, "by name, e.g. ring; default: as the group chooses");
   app.add_option("--cpus", request.cpus, "cpu of each rank: 0,1; default: one core a rank");
   app.add_option("--json", request.json_file, "rank 0 writes a JSON object a line to FILE");
+  app.add_flag("--choices", request.choices, "print what is chosen for which size, the reason, and what was measured");
   app.add_flag("--quiet", request.quiet, "print nothing when all is well");
   app.add_option("--variant", request.variant, "of a rival's driver: which of its settings");
 

@@ -22,6 +22,7 @@ struct Request {
   std::string algorithm;          // as GroupOptions
   std::string cpus;               // rank r runs on number r; empty: one core a rank
   std::string json_file;          // rank 0 writes its rows there
+  bool choices = false;           // prints what is chosen for which size, and why
   bool quiet = false;             // prints nothing when all is well
   std::string variant;            // rivals only: which of their settings
 

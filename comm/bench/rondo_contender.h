@@ -36,6 +36,7 @@ class RondoContender : public Contender {
 
   /// What the group says of itself.
   std::string description() const { return group_.description(); }
+  std::string choices() const { return group_.choices(); }
   comm::Status close(comm::Deadline deadline) { return group_.close(deadline); }
 
  private:

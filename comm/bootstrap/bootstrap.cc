@@ -256,6 +256,14 @@ Result<TransportKind> read_transport(const BootstrapFlags& flags, const Environm
                                         std::to_string(place.at.world_size) + " are on this one: use auto or tcp");
 }
 
+Result<EndpointOptions::Probe> read_probe(const Environment& environment) {
+  const std::string wish = read_text(environment, "RONDO_PROBE");
+  if (wish.empty() || wish == "auto") return EndpointOptions::Probe::kAuto;
+  if (wish == "off") return EndpointOptions::Probe::kOff;
+  if (wish == "always") return EndpointOptions::Probe::kAlways;
+  return bad_variable("RONDO_PROBE", wish, "auto, off or always");
+}
+
 Result<Bootstrap> read_bootstrap(const BootstrapFlags& flags, const Environment& environment) {
   Bootstrap result;
   result.secret_file = flags.secret_file.value_or(read_text(environment, "RONDO_SECRET_FILE"));
@@ -275,6 +283,9 @@ Result<Bootstrap> read_bootstrap(const BootstrapFlags& flags, const Environment&
   auto transport = read_transport(flags, environment, result);
   RONDO_TRY(transport);
   result.transport = *transport;
+  const auto probe = read_probe(environment);
+  RONDO_TRY(probe);
+  result.probe = *probe;
   return result;
 }
 

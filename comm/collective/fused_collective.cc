@@ -167,15 +167,21 @@ FusedCollective::Slice FusedCollective::slice_of(int rank) const {
   return {.begin = begin, .count = std::min(each, count - begin)};
 }
 
-Status FusedCollective::reduce_to(std::span<std::byte* const> outputs, int64_t count) {
+void FusedCollective::hand_out(const std::byte* from, std::byte* to, size_t bytes) const {
+  copy_bytes(from, to, bytes, call_.stores);
+}
+
+Status FusedCollective::reduce_to(const Outputs& outputs, int64_t count) {
   const std::span<const std::byte* const> operands(const_cast<const std::byte* const*>(operands_.data()),
                                                    operands_.size());
   return reduce_many({.dtype = call_.data.dtype,
                       .op = call_.descriptor.op,
                       .operands = operands,
                       .divisor = total_weight_,
-                      .outputs = outputs,
-                      .element_count = count});
+                      .outputs = outputs.all,
+                      .element_count = count,
+                      .stores = call_.stores,
+                      .plain_outputs = outputs.own});
 }
 
 // --- carried: everybody reads all.
@@ -210,7 +216,7 @@ Progress FusedCollective::carried(const Board& board) {
     operands_[static_cast<size_t>(rank)] = skipped ? nullptr : const_cast<std::byte*>(from);
   }
   std::byte* const outputs[] = {call_.output.bytes()};
-  Status status = reduce_to(outputs, mine.count);
+  Status status = reduce_to({.all = outputs, .own = 1}, mine.count);
   return status.ok() ? Progress::kDone : fail(std::move(status));
 }
 
@@ -250,7 +256,7 @@ Status FusedCollective::move_segment(Slice segment) {
     case CollectiveKind::kAllGather:
       for (std::byte* peer : peers_) {
         std::byte* to = peer + call_.data.byte_count() * static_cast<size_t>(rank_) + at;
-        if (to != in(segment.begin)) std::memcpy(to, in(segment.begin), bytes);
+        if (to != in(segment.begin)) hand_out(in(segment.begin), to, bytes);
       }
       return {};
     default:
@@ -260,9 +266,9 @@ Status FusedCollective::move_segment(Slice segment) {
     if (operands_[rank] != nullptr) operands_[rank] = peers_[rank] + at;
     outputs_[rank] = peers_[rank] + at;
   }
-  if (kind() == CollectiveKind::kAllReduce) return reduce_to(outputs_, segment.count);
+  if (kind() == CollectiveKind::kAllReduce) return reduce_to({.all = outputs_}, segment.count);
   std::byte* const outputs[] = {out(segment.begin - slice_of(rank_).begin)};
-  return reduce_to(outputs, segment.count);
+  return reduce_to({.all = outputs, .own = 1}, segment.count);
 }
 
 Progress FusedCollective::registered(Turn& turn, Board& board) {
@@ -366,7 +372,7 @@ Progress FusedCollective::staged_reduce(const Turn& turn, Board& board) {
     for (int owner = 0; owner < ranks_; ++owner) {
       const Slice theirs = slice_of(owner).part(done_, length);
       if (owner == rank_ || theirs.count == 0) continue;
-      std::memcpy(staging(rank_, done_, owner), in(theirs.begin), static_cast<size_t>(theirs.count) * width());
+      hand_out(in(theirs.begin), staging(rank_, done_, owner), static_cast<size_t>(theirs.count) * width());
     }
     board.set_phase(sequence(), phase + 1);
     part_ = 2;
@@ -379,9 +385,9 @@ Progress FusedCollective::staged_reduce(const Turn& turn, Board& board) {
       operands_[static_cast<size_t>(rank)] = skipped ? nullptr : from;
     }
     std::byte* result = scatters ? out(mine.begin - slice_of(rank_).begin) : out(mine.begin);
-    std::byte* const outputs[] = {result, staging(rank_, done_, rank_)};
+    std::byte* const outputs[] = {staging(rank_, done_, rank_), result};
     Status status;
-    if (mine.count > 0) status = reduce_to(std::span(outputs).first(scatters ? 1 : 2), mine.count);
+    if (mine.count > 0) status = reduce_to({.all = std::span(outputs).subspan(scatters ? 1 : 0), .own = 1}, mine.count);
     if (!status.ok()) return fail(std::move(status));
     board.set_phase(sequence(), phase + 2);
     part_ = 3;
@@ -404,7 +410,7 @@ Progress FusedCollective::staged_gather(const Turn& turn, Board& board) {
   const size_t bytes = static_cast<size_t>(piece.count) * width();
   const auto phase = static_cast<uint64_t>(done_ + 1);
   if (part_ == 1) {
-    std::memcpy(staging(rank_, done_, 0), in(piece.begin), bytes);
+    hand_out(in(piece.begin), staging(rank_, done_, 0), bytes);
     board.set_phase(sequence(), phase);
     part_ = 2;
   }
@@ -434,7 +440,7 @@ Progress FusedCollective::staged_broadcast(const Turn& turn, Board& board) {
     if (done_ >= kPiecesInTurn && !all_reached(turn, board, phase - static_cast<uint64_t>(kPiecesInTurn))) {
       return blocked_on(peer_);
     }
-    std::memcpy(staging(rank_, done_, 0), in(piece.begin), bytes);
+    hand_out(in(piece.begin), staging(rank_, done_, 0), bytes);
   } else {
     if (!look(turn, board, [&] { return board.phase(root, sequence()) >= phase; })) return blocked_on(root);
     std::memcpy(out(piece.begin), staging(root, done_, 0), bytes);

@@ -9,6 +9,8 @@
 ///               to all ("fused push"): two rounds, 2 bytes moved a rank for each byte, the least possible
 ///   staged      any other memory: pieces go through a staging region of each rank, two of them in turn
 ///
+/// Stores into memory that peers read may go past the caches: the choice is the caller's and changes no bit.
+///
 /// Never blocks; advance() does at most one segment (256 KiB). Threading: under the group's lock.
 #pragma once
 
@@ -32,6 +34,7 @@ class FusedCollective final : public CollectiveState {
     BufferView data;
     BufferView output;
     double weight = 1;
+    StoreKind stores = StoreKind::kPlain;  // into memory that peers read
   };
   FusedCollective(std::shared_ptr<GroupState> group, Call call);
 
@@ -78,7 +81,12 @@ class FusedCollective final : public CollectiveState {
   std::byte* staging(int rank, int64_t piece, int slice) const;
   int64_t staged_elements() const;
   /// Reduces what operands_ point at, position = rank; ranks of weight 0 are left out.
-  Status reduce_to(std::span<std::byte* const> outputs, int64_t count);
+  struct Outputs {
+    std::span<std::byte* const> all;
+    size_t own = 0;  // the last so many are read by this rank alone
+  };
+  Status reduce_to(const Outputs& outputs, int64_t count);
+  void hand_out(const std::byte* from, std::byte* to, size_t bytes) const;
 
   Call call_;
   const CollectiveKind kind_;  // a transfer is a broadcast among two

@@ -119,11 +119,14 @@ Work launch_fused(Group& group, const Launch& request, Descriptor descriptor) {
     descriptor.offset = registered->offset;
   }
   const bool in_place = request.output.data == nullptr;
+  const Landing landing = descriptor.region != 0 ? Landing::kRegistered : Landing::kStaging;
+  const StoreKind stores = state.tuner().stores(shared.byte_count(), landing);
   auto operation = std::make_shared<FusedCollective>(
       group.state(), FusedCollective::Call{.descriptor = std::move(descriptor),
                                            .data = request.data,
                                            .output = in_place ? request.data : request.output,
-                                           .weight = request.options.weight});
+                                           .weight = request.options.weight,
+                                           .stores = stores});
   state.enqueue(operation);
   return Work(std::move(operation));
 }
@@ -187,7 +190,8 @@ Work launch(Group& group, Launch request) {
                         .world_size = group.world_size(),
                         .byte_count = request.data.byte_count(),
                         .wire = wire_of(request) == request.data.dtype ? Wire::kSame : Wire::kNarrow,
-                        .hosts = state.host_layout()};
+                        .hosts = state.host_layout(),
+                        .dtype = request.data.dtype};
   // Rules are for what users reduce and send; a barrier has no bytes to speak of.
   const Tuner& tuner = request.kind == CollectiveKind::kBarrier ? kNoRules : state.tuner();
   if (state.abilities().board) {

@@ -12,6 +12,7 @@ std::string encode(const Contact& contact) {
   add("host", contact.host);
   add("mailbox", contact.mailbox);
   for (const Address& address : contact.addresses) add("address", address.text);
+  if (contact.probes) add("probe", "yes");
   return text;
 }
 
@@ -23,13 +24,14 @@ Result<Contact> decode_contact(const std::string& text) {
     const size_t equals = word.find('=');
     const std::string key = word.substr(0, equals);
     const std::string value = equals == std::string::npos ? "" : word.substr(equals + 1);
-    if (value.empty() || (key != "host" && key != "mailbox" && key != "address"))
+    if (value.empty() || (key != "host" && key != "mailbox" && key != "address" && key != "probe"))
       return Status(Code::kCorrupt, "\"" + word +
                                         "\" is no part of how a rank is reached; do all ranks run the same "
                                         "build of Rondo?");
     if (key == "host") contact.host = value;
     if (key == "mailbox") contact.mailbox = value;
     if (key == "address") contact.addresses.push_back({value});
+    if (key == "probe") contact.probes = value == "yes";
   }
   return contact;
 }

@@ -13,10 +13,12 @@ struct Contact {
   std::string host;                // see EndpointOptions::host
   std::string mailbox;             // for memory (region_post.h); empty: none
   std::vector<Address> addresses;  // of its data port; none for fake ranks
+  bool probes = false;             // rank 0 alone: wishes to time links before the group is handed out
   bool operator==(const Contact&) const = default;
 };
 
-/// "host=a mailbox=rondo-... address=tcp:10.0.0.1:4711 address=tcp:[fd00::1]:4711"; what is empty is left out.
+/// "host=a mailbox=rondo-... address=tcp:10.0.0.1:4711 address=tcp:[fd00::1]:4711 probe=yes"; what is empty is
+/// left out.
 std::string encode(const Contact& contact);
 /// kCorrupt for a word that is none of these.
 Result<Contact> decode_contact(const std::string& text);

@@ -137,6 +137,16 @@ bool EndpointState::on_this_host(int job_rank) const {
   return index >= contacts_.size() || contacts_[index].host == options_.host;
 }
 
+std::optional<Measured> EndpointState::measured() const {
+  const MutexLock lock(mutex_);
+  return measured_;
+}
+
+void EndpointState::set_measured(Measured measured) {
+  const MutexLock lock(mutex_);
+  measured_ = std::move(measured);
+}
+
 Duration EndpointState::silence(int rank) const {
   const bool near = on_this_host(rank);
   const MutexLock lock(mutex_);
@@ -165,7 +175,16 @@ Status EndpointState::add_group(const std::shared_ptr<GroupState>& group) {
     }
   }
   groups_.push_back(group);
+  reaching_.insert(group->identity().id);
   return {};
+}
+
+void EndpointState::group_left(uint64_t group) {
+  const MutexLock lock(mutex_);
+  reaching_.erase(group);
+  if (page_ == nullptr) return;
+  page_->post_left(options_.at.rank, group);
+  if (reaching_.empty()) page_->post_left(options_.at.rank, kWholeJob);
 }
 
 std::vector<std::shared_ptr<GroupState>> EndpointState::live_groups() {

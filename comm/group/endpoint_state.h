@@ -6,10 +6,14 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "comm/group/contact.h"
+#include "comm/group/quarantine.h"
+#include "comm/schedule/measured.h"
 #include "comm/transport/inproc.h"
 #include "comm/transport/region_post.h"
 #include "comm/transport/tcp.h"
@@ -59,6 +63,10 @@ class EndpointState {
   /// The relays of other hosts that this rank has to hear from and has not yet.
   std::vector<int> unmet_relays() const RONDO_EXCLUDES(mutex_);
   bool on_this_host(int job_rank) const RONDO_EXCLUDES(mutex_);
+  /// What the first group of the job measured; equal on all ranks. Empty: nothing was.
+  std::optional<Measured> measured() const RONDO_EXCLUDES(mutex_);
+  void set_measured(Measured measured) RONDO_EXCLUDES(mutex_);
+
   /// How long a rank of this host was watched without a beat, or one of another host was not heard of; 0 without a
   /// keeper.
   Duration silence(int rank) const RONDO_EXCLUDES(mutex_);
@@ -67,6 +75,10 @@ class EndpointState {
   int next_creation(const std::string& name) RONDO_EXCLUDES(mutex_);
   /// kInvalidArgument when a live group has the same name.
   Status add_group(const std::shared_ptr<GroupState>& group) RONDO_EXCLUDES(mutex_);
+  /// The transport of `group` is down: this rank reaches no memory of its peers through it any more. Tells them so in
+  /// the job page, for the group if it was aborted, and for the whole job if it was the last.
+  void group_left(uint64_t group) RONDO_EXCLUDES(mutex_);
+  Quarantine& quarantine() { return quarantine_; }
   /// Advances the oldest operation of every group, those another thread is busy with excepted. True when anything
   /// moved.
   bool progress() RONDO_EXCLUDES(mutex_);
@@ -84,14 +96,17 @@ class EndpointState {
   std::shared_ptr<TcpPort> port_;  // shared with the groups' transports, as post_ is
   std::shared_ptr<RegionPost> post_;
   TransportWrapper wrapper_;  // may be empty
+  Quarantine quarantine_;
 
   mutable Mutex mutex_;
   std::shared_ptr<HostRelay> relay_ RONDO_GUARDED_BY(mutex_);  // shared with the keeper; null on one host
   std::vector<std::weak_ptr<GroupState>> groups_ RONDO_GUARDED_BY(mutex_);
+  std::set<uint64_t> reaching_ RONDO_GUARDED_BY(mutex_);  // groups whose transport is up
   std::map<std::string, int> creations_ RONDO_GUARDED_BY(mutex_);
   std::shared_ptr<JobPage> page_ RONDO_GUARDED_BY(mutex_);  // shared with the keeper and the groups
   std::unique_ptr<Keeper> keeper_ RONDO_GUARDED_BY(mutex_);
   std::vector<Contact> contacts_ RONDO_GUARDED_BY(mutex_);
+  std::optional<Measured> measured_ RONDO_GUARDED_BY(mutex_);
 };
 
 }  // namespace rondo::comm

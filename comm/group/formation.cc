@@ -1,10 +1,41 @@
 #include "comm/group/formation.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
+#include <set>
 #include <utility>
 
+#include "comm/memory/limits.h"
+#include "comm/transport/cpu_share.h"
+
 namespace rondo::comm {
+namespace {
+
+/// Timing says something only where ranks need not take turns, and nothing where they are fake.
+bool wishes_to_probe(const EndpointState& endpoint) {
+  const EndpointOptions& options = endpoint.options();
+  if (options.at.world_size < 2 || endpoint.measured()) return false;
+  if (options.probe != EndpointOptions::Probe::kAuto) return options.probe == EndpointOptions::Probe::kAlways;
+  if (options.fabric || options.keeper == EndpointOptions::Keeper::kOff) return false;
+  if (!options.host.empty()) return true;  // see all_on_hosts_of_their_own()
+  const CpuShare own = own_cpu_share(system_files());
+  const auto processors = static_cast<int64_t>(::sysconf(_SC_NPROCESSORS_ONLN));  // not only those of this rank
+  const int64_t usable = own.quota == 0 ? processors : std::min<int64_t>(processors, own.quota);
+  return options.at.world_size <= usable;
+}
+
+/// Links inside a host and between hosts cost differently: what ranks 0 and 1 measure is then no rule for all.
+bool all_on_hosts_of_their_own(const std::vector<Contact>& contacts) {
+  std::set<std::string> hosts;
+  for (const Contact& contact : contacts) hosts.insert(contact.host);
+  return hosts.size() == contacts.size();
+}
+
+}  // namespace
+
 GroupFormation::GroupFormation(std::shared_ptr<EndpointState> endpoint, GroupOptions options)
     : endpoint_(std::move(endpoint)), options_(std::move(options)), nth_(endpoint_->next_creation(options_.name)) {
   if (const auto& recorder = endpoint_->options().flight) recorder->forming(options_.name, endpoint_->env().now());
@@ -75,9 +106,12 @@ Progress GroupFormation::advance(TimePoint now) {
 Progress GroupFormation::publish(TimePoint now) {
   const EndpointOptions& endpoint = endpoint_->options();
   // First of all: a rank that is here is never called absent, whatever it waits for.
-  if (!call_)
+  if (!call_) {
+    Contact own = endpoint_->own_contact();
+    own.probes = endpoint.at.rank == 0 && wishes_to_probe(*endpoint_);
     call_ = endpoint.store->start(
-        {.kind = StoreRequest::Kind::kSet, .keys = {key(endpoint.at.rank)}, .value = encode(endpoint_->own_contact())});
+        {.kind = StoreRequest::Kind::kSet, .keys = {key(endpoint.at.rank)}, .value = encode(own)});
+  }
   const Progress progress = call_->advance(now);
   if (progress == Progress::kFailed) return fail(call_->status());
   if (progress != Progress::kDone) return progress;
@@ -137,6 +171,7 @@ Progress GroupFormation::gather(TimePoint now) {
     if (!on_one_host() && contact->host == endpoint.host) local_ranks_.push_back(rank);
     contacts.push_back(std::move(*contact));
   }
+  probes_ = contacts.front().probes && (on_one_host() || all_on_hosts_of_their_own(contacts));
   endpoint_->set_contacts(std::move(contacts));
   call_.reset();
   step_ = on_one_host() ? Step::kEnter : Step::kPage;

@@ -22,6 +22,8 @@ class GroupFormation {
   Status status() const { return status_; }
   /// After kDone.
   Group take() { return Group(std::move(group_)); }
+  /// After kDone: rank 0 wishes to time links before this group is handed out. Equal on all ranks.
+  bool probes() const { return probes_; }
   std::vector<WaitHandle> wait_handles() const;
 
   /// Names the ranks that have not published themselves; blocks for at most a second.
@@ -60,6 +62,7 @@ class GroupFormation {
   std::unique_ptr<StoreCall> call_;
   std::vector<int> local_ranks_;  // of this host; empty: all, or not known yet
   std::shared_ptr<GroupState> group_;
+  bool probes_ = false;
 };
 
 }  // namespace rondo::comm

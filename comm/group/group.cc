@@ -1,34 +1,11 @@
 #include "rondo/comm/group.h"
 
 #include <algorithm>
-#include <chrono>
-#include <utility>
 
-#include "comm/group/formation.h"
 #include "comm/group/group_state.h"
 #include "rondo/comm/algorithms.h"
 
 namespace rondo::comm {
-
-Result<Group> Group::create(const Endpoint& endpoint, GroupOptions options, Deadline deadline) {
-  Env& env = endpoint.env();
-  const TimePoint begin = env.now();
-  GroupFormation formation(endpoint.state(), std::move(options));
-  for (;;) {
-    const TimePoint now = env.now();
-    switch (formation.advance(now)) {
-      case Progress::kDone:
-        return formation.take();
-      case Progress::kFailed:
-        return formation.status();
-      case Progress::kProgressed:
-        break;
-      case Progress::kBlocked:
-        if (deadline.passed(now)) return formation.timed_out(now - begin);
-        env.idle(formation.wait_handles(), std::min<Duration>(deadline.left(now), std::chrono::milliseconds(5)));
-    }
-  }
-}
 
 int Group::rank() const { return state_->at().rank; }
 int Group::world_size() const { return state_->at().world_size; }
@@ -57,7 +34,9 @@ std::string Group::choices() const {
                                    "everybody reads all, above "
                                    "that the owner of a slice reads it from all, reduces it and stores it to all)\n"
                                  : "";
-  return shared + state_->tuner().explain(world_size(), state_->host_layout());
+  const Tuner& tuner = state_->tuner();
+  return shared + tuner.explain(world_size(), state_->host_layout()) +
+         (state_->abilities().board ? tuner.explain_stores() : "");
 }
 
 std::vector<LinkStatistics> Group::links() const { return state_->links(); }

@@ -81,6 +81,11 @@ Result<std::unique_ptr<Transport>> make_transport(const EndpointState& endpoint,
   return make_shm_transport(std::move(shm));
 }
 
+uint64_t rules_hash_of(const GroupOptions& options, const std::string& measured) {
+  const std::string text = options.algorithm + "/" + std::to_string(options.segment_bytes) + "/" + measured;
+  return XXH3_64bits(text.data(), text.size());
+}
+
 }  // namespace
 
 uint64_t derive_group_id(uint64_t parent, uint64_t count, int color, const std::string& name) {
@@ -99,7 +104,10 @@ GroupState::GroupState(std::shared_ptr<EndpointState> endpoint, GroupIdentity id
 GroupState::~GroupState() {
   // Dropped without close(): peers may still be in the last operation, so they hear that this rank left in order, as
   // far as that goes without blocking.
-  if (transport_ != nullptr) (void)transport_->goodbye(endpoint_->env().now());
+  const MutexLock lock(mutex_);
+  if (transport_ == nullptr) return;
+  (void)transport_->goodbye(endpoint_->env().now());
+  leave_memory(Ending::kInOrder);
 }
 
 Result<std::shared_ptr<GroupState>> GroupState::create(const std::shared_ptr<EndpointState>& endpoint,
@@ -110,8 +118,8 @@ Result<std::shared_ptr<GroupState>> GroupState::create(const std::shared_ptr<End
   auto tuner = Tuner::parse(id.options.algorithm);
   RONDO_TRY(tuner);
   group->tuner_ = std::move(*tuner);
-  const std::string rules = id.options.algorithm + "/" + std::to_string(id.options.segment_bytes);
-  group->rules_hash_ = XXH3_64bits(rules.data(), rules.size());
+  group->rules_hash_ = rules_hash_of(id.options, "");
+  if (const auto measured = endpoint->measured()) group->learn(*measured);
   auto made = make_transport(*endpoint, id, group->page_);
   RONDO_TRY(made);
   std::unique_ptr<Transport> transport = std::move(*made);
@@ -120,11 +128,16 @@ Result<std::shared_ptr<GroupState>> GroupState::create(const std::shared_ptr<End
   {
     const MutexLock lock(group->mutex_);
     group->transport_ = std::move(transport);
-    if (const auto& recorder = endpoint->options().flight)
+    if (const auto& recorder = endpoint->options().flight; recorder && id.purpose == GroupIdentity::Purpose::kCalls)
       group->flight_ = recorder->lane({.id = id.id, .name = id.options.name, .at = id.at}, endpoint->env().now());
   }
   RONDO_TRY(endpoint->add_group(group));
   return group;
+}
+
+void GroupState::learn(const Measured& measured) {
+  tuner_.learn(measured, identity_.at.world_size);
+  rules_hash_ = rules_hash_of(identity_.options, measured.encode());
 }
 
 void GroupState::enqueue(const std::shared_ptr<Operation>& operation) {
@@ -352,13 +365,28 @@ void GroupState::post_abort(const Status& reason, int culprit) {
   if (endpoint_->options().fabric) endpoint_->options().fabric->notify();
 }
 
-void GroupState::end_locked(const Status& reason) {
+void GroupState::leave_memory(Ending ending) {
+  transport_.reset();
+  if (ending == Ending::kByError && abilities_.region) {
+    const MutexLock lock(regions_mutex_);
+    std::vector<int> others = identity_.job_ranks;
+    std::erase(others, job_rank(identity_.at.rank));
+    for (const Registration& each : std::exchange(regions_, {})) {
+      Region region = each.life.region();
+      if (!region.empty())
+        endpoint_->quarantine().keep({.region = std::move(region), .group = identity_.id, .others = others});
+    }
+  }
+  endpoint_->group_left(identity_.id);
+}
+
+void GroupState::end_locked(const Status& reason, Ending ending) {
   if (!ended_.ok()) return;
   ended_ = reason;
   live_.store(false, std::memory_order_release);
   // The transport goes first: it may still borrow memory of the operations.
   if (transport_ != nullptr) last_links_ = transport_->links();
-  transport_.reset();
+  leave_memory(ending);
   const TimePoint now = endpoint_->env().now();
   for (const auto& operation : std::exchange(queue_, {})) {
     operation->note.blocked(operation->flight_position());
@@ -397,7 +425,8 @@ Status GroupState::close(Deadline deadline) {
         const Status said = transport_->goodbye(now);
         if (!said.is_pending()) {
           end_locked(Status(Code::kClosed, "group \"" + identity_.options.name + "\" was closed by this rank",
-                            {.rank = job_rank(identity_.at.rank)}));
+                            {.rank = job_rank(identity_.at.rank)}),
+                     Ending::kInOrder);
           return said;
         }
       }
@@ -424,7 +453,12 @@ std::vector<WaitHandle> GroupState::wait_handles() {
 }
 
 Result<Region> GroupState::allocate(size_t byte_count, const std::string& purpose) {
-  auto region = Region::allocate(byte_count, purpose);
+  Result<Region> region = page_ != nullptr ? endpoint_->quarantine().take(byte_count, *page_) : Region();
+  if (region->empty()) region = Region::allocate(byte_count, purpose);
+  if (region.status().code() == Code::kResource) {
+    endpoint_->quarantine().drop();
+    region = Region::allocate(byte_count, purpose);
+  }
   if (!region.ok()) return region.status().at({.rank = job_rank(identity_.at.rank)});
   uint64_t id = 0;
   {

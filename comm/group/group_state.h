@@ -41,6 +41,8 @@ struct GroupIdentity {
   Position at;                    // in the group
   std::vector<int> job_ranks;     // group rank -> rank in the job
   std::vector<int> host_of_rank;  // a number for each host, by group rank; empty: all on one
+  /// kProbe: made and closed inside a group's creation; leaves no flight record.
+  enum class Purpose : uint8_t { kCalls, kProbe } purpose = Purpose::kCalls;
 
   bool is_channel() const { return fate != 0; }
   /// Under which aborts are posted and heard.
@@ -104,6 +106,8 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
       RONDO_EXCLUDES(regions_mutex_);
   const Tuner& tuner() const { return tuner_; }
   HostLayout host_layout() const { return host_layout_; }
+  /// Choices go by `measured` from now on. Before the group is handed to anybody, and with the same on every member.
+  void learn(const Measured& measured);
   /// Of what must be equal on all ranks for them to choose equal schedules.
   uint64_t rules_hash() const { return rules_hash_; }
 
@@ -114,7 +118,10 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   /// Of a channel: the other end left the job, and what it may have sent before has had time to arrive.
   bool left_alone(TimePoint now) RONDO_REQUIRES(mutex_);
   Status close_channels(Deadline deadline) RONDO_EXCLUDES(mutex_, channels_mutex_);
-  void end_locked(const Status& reason) RONDO_REQUIRES(mutex_);
+  enum class Ending : uint8_t { kByError, kInOrder };
+  void end_locked(const Status& reason, Ending ending = Ending::kByError) RONDO_REQUIRES(mutex_);
+  /// Takes the transport down and tells the peers, who may then use their memory again; see Note [Quarantine].
+  void leave_memory(Ending ending) RONDO_REQUIRES(mutex_);
   /// The operation timeout of the head has passed: who has not made this call?
   Status late_operation(TimePoint now) RONDO_REQUIRES(mutex_);
   void publish_reached(uint64_t sequence) RONDO_REQUIRES(mutex_);
@@ -164,7 +171,7 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   struct Registration {
     uint64_t id;
     std::span<std::byte> bytes;
-    std::weak_ptr<const void> life;
+    Region::Life life;
   };
   Mutex regions_mutex_;
   std::vector<Registration> regions_ RONDO_GUARDED_BY(regions_mutex_);

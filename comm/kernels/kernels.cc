@@ -1,5 +1,6 @@
 #include "comm/kernels/kernels.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -15,6 +16,11 @@ namespace {
 void fill_with_zeros(const ReduceMany& request) {
   const size_t bytes = static_cast<size_t>(request.element_count) * byte_width(request.dtype);
   for (std::byte* output : request.outputs) std::memset(output, 0, bytes);
+}
+
+size_t streamed_outputs(const ReduceMany& request) {
+  if (request.stores == StoreKind::kPlain) return 0;
+  return request.outputs.size() - std::min(request.plain_outputs, request.outputs.size());
 }
 
 /// Sets the scaling that gives the bits of x / divisor in the accumulator type A for every x. A denormal reciprocal is
@@ -81,7 +87,7 @@ Status reduce_many(const ReduceMany& request) {
                   .steps = plan_tree(request.operands, room),
                   .outputs = request.outputs,
                   .element_count = static_cast<size_t>(request.element_count),
-                  .stores = request.stores};
+                  .streamed = streamed_outputs(request)};
   const bool mean = request.op == ReduceOp::kWeightedMean;
   if (program.steps.empty() || (mean && request.divisor == 0)) {
     fill_with_zeros(request);

@@ -11,13 +11,11 @@
 #include <span>
 #include <string_view>
 
+#include "comm/base/store_kind.h"
 #include "rondo/comm/dtype.h"
 #include "rondo/comm/status.h"
 
 namespace rondo::comm {
-
-/// kNonTemporal goes past the caches: for results that this core will not read soon.
-enum class StoreKind : uint8_t { kPlain, kNonTemporal };
 
 /// What reduce_many() shall do. Each operand and each output holds `element_count` elements of `dtype`.
 struct ReduceMany {
@@ -31,6 +29,8 @@ struct ReduceMany {
   std::span<std::byte* const> outputs;
   int64_t element_count = 0;
   StoreKind stores = StoreKind::kPlain;
+  /// Of the outputs the last so many are stored to as usual, whatever `stores` says: this core reads them soon.
+  size_t plain_outputs = 0;
 };
 
 /// Combines the operands, element by element, in the canonical tree over their positions:

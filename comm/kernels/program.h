@@ -38,7 +38,7 @@ struct Program {
   double factor = 1;
   std::span<std::byte* const> outputs;
   size_t element_count = 0;
-  StoreKind stores = StoreKind::kPlain;
+  size_t streamed = 0;  // of the outputs the first so many, past the caches
 };
 
 /// The loops, by type. `program.op` is one that supports() knows for the type; kWeightedMean is a sum with a factor.

@@ -234,18 +234,19 @@ void walk(const Program& program) {
   const D d;
   const Finish<Op, D> finish(d, program);
   const WholeQuad<E, D> stretch{d};
-  const bool streams = program.stores == StoreKind::kNonTemporal;
+  const bool streams = program.streamed > 0;
   const size_t step = 4 * hn::Lanes(d);
   size_t at = streams ? elements_before_line<E>(program) : 0;
   walk_singly<E>(d, program, finish, 0, at);
   for (; program.element_count - at >= step; at += step) {
     const size_t offset = at * E::kBytes;
     const auto packed = E::template pack<!finish.kActs>(d, finish(d, tree<Op>(stretch, program.steps, offset)));
-    for (std::byte* output : program.outputs) {
-      if (streams && reinterpret_cast<uintptr_t>(output + offset) % 64 == 0) {
-        E::stream(d, packed, output + offset);
+    for (size_t i = 0; i < program.outputs.size(); ++i) {
+      std::byte* to = program.outputs[i] + offset;
+      if (i < program.streamed && reinterpret_cast<uintptr_t>(to) % 64 == 0) {
+        E::stream(d, packed, to);
       } else {
-        E::store(d, packed, output + offset);
+        E::store(d, packed, to);
       }
     }
   }

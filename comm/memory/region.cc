@@ -71,6 +71,14 @@ class Region::Mapping {
 };
 
 std::span<std::byte> Region::bytes() const { return mapping_ ? mapping_->bytes() : std::span<std::byte>(); }
+bool Region::sole() const {
+  // A handle made from a weak one acquires what the last drop of another released; a mere look at the count does not.
+  const auto again = std::weak_ptr<const Mapping>(mapping_).lock();
+  return again.use_count() <= 2;
+}
+
+Region::Life Region::life() const { return Life(mapping_); }
+
 int Region::descriptor() const { return mapping_ ? mapping_->descriptor() : -1; }
 
 Result<Region> Region::allocate(size_t byte_count, const std::string& purpose) {

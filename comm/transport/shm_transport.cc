@@ -139,8 +139,8 @@ class ShmTransport final : public Transport {
     Region region;
   };
   std::vector<Unposted> unposted_;
-  std::map<uint64_t, std::weak_ptr<const void>> lives_;  // of this rank's regions
-  std::vector<std::map<uint64_t, Region>> regions_;      // of each peer, by id
+  std::map<uint64_t, Region::Life> lives_;           // of this rank's regions
+  std::vector<std::map<uint64_t, Region>> regions_;  // of each peer, by id
 };
 
 }  // namespace

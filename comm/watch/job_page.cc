@@ -1,12 +1,14 @@
 #include "comm/watch/job_page.h"
 
 #include <linux/futex.h>
+#include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <climits>
 #include <cstddef>
 #include <cstring>
@@ -18,8 +20,8 @@
 namespace rondo::comm {
 namespace {
 
-constexpr uint64_t kMagic = 0x3145474150444E52;  // "RNDPAGE1"
-constexpr size_t kAbortSlots = 64;
+constexpr uint64_t kMagic = 0x3245474150444E52;  // "RNDPAGE2"
+constexpr size_t kAbortSlots = 64;               // Member::left has a bit for each
 constexpr size_t kTextBytes = 900;
 // A holder of the posting lock copies a kilobyte: whoever keeps it longer is stopped.
 constexpr auto kPostingLimit = std::chrono::seconds(1);
@@ -53,6 +55,16 @@ void futex_wait(const std::atomic<uint32_t>* word, uint32_t seen, Duration at_mo
   ::syscall(SYS_futex, word, FUTEX_WAIT, seen, &timeout, nullptr, 0);
 }
 
+/// Every thread of the process has ended; false where that cannot be told.
+bool ended(int pid) {
+  const auto descriptor = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+  if (descriptor < 0) return errno == ESRCH;
+  pollfd wanted{.fd = descriptor, .events = POLLIN, .revents = 0};
+  const bool ready = ::poll(&wanted, 1, 0) == 1;
+  ::close(descriptor);
+  return ready;
+}
+
 /// Cuts at a whole UTF-8 character.
 size_t kept_bytes(const std::string& text) {
   size_t kept = std::min(text.size(), kTextBytes);
@@ -72,6 +84,7 @@ struct alignas(128) JobPage::Member {
   std::atomic<uint64_t> reached;             // see JobPage::set_reached()
   alignas(64) std::atomic<uint32_t> asleep;  // threads of the rank that sleep, or are about to
   std::atomic<uint32_t> bell;                // counts rings; a futex
+  std::atomic<uint64_t> left;                // bit i: it reaches no memory of the group in abort slot i
 };
 
 /// Aligned as the members that follow it.
@@ -96,12 +109,17 @@ struct alignas(128) JobPage::Layout {
         std::find_if(aborts.begin(), end, [group](const AbortSlot& slot) { return slot.group == group; });
     return found == end ? nullptr : &*found;
   }
+  /// Its bit in Member::left; 0 without a slot.
+  uint64_t bit_of(uint64_t group) const {
+    const AbortSlot* slot = find(group);
+    return slot == nullptr ? 0 : uint64_t{1} << (slot - aborts.data());
+  }
 };
 
 size_t JobPage::byte_count(int rank_count) {
   // Other builds may map the page: sizes and places are part of the format.
   static_assert(sizeof(Member) == 128 && offsetof(Member, membership) == 40 && offsetof(Member, last_beat_ns) == 48 &&
-                offsetof(Member, reached) == 56 && offsetof(Member, asleep) == 64);
+                offsetof(Member, reached) == 56 && offsetof(Member, asleep) == 64 && offsetof(Member, left) == 72);
   static_assert(offsetof(Layout, abort_count) == 64 && offsetof(Layout, posting) == 128 &&
                 offsetof(Layout, aborts) == 192);
   static_assert(sizeof(Layout) == 61'696 && sizeof(Layout) % alignof(Member) == 0);
@@ -194,6 +212,20 @@ std::vector<AbortReason> JobPage::aborts_from(uint64_t index) const {
 void JobPage::sleep_until_abort(uint64_t seen, Duration at_most) const {
   if (abort_version() != seen) return;
   futex_wait(&layout_->wake_word, static_cast<uint32_t>(seen), at_most);
+}
+
+void JobPage::post_left(int rank, uint64_t group) {
+  layout_->member(rank).left.fetch_or(layout_->bit_of(group), std::memory_order_release);
+}
+
+bool JobPage::left(int rank, uint64_t group) const {
+  const uint64_t wanted = layout_->bit_of(group) | layout_->bit_of(kWholeJob);
+  return (layout_->member(rank).left.load(std::memory_order_acquire) & wanted) != 0;
+}
+
+bool JobPage::gone(int rank) const {
+  const Membership seen = membership(rank);
+  return seen == Membership::kLeft || (seen == Membership::kDead && ended(pid(rank)));
 }
 
 uint32_t JobPage::before_sleep(int rank) {

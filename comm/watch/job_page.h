@@ -83,6 +83,17 @@ class JobPage {
   };
   void mirror(const Mirrored& state);
 
+  // --- leaving: who can no longer reach memory that was registered with an aborted group; see comm/group/quarantine.h.
+
+  /// Says that `rank` touches no memory of `group` any more; kWholeJob: of no group. Means something only where an
+  /// abort of it was recorded before.
+  void post_left(int rank, uint64_t group);
+  /// `rank` has said so of `group`, or of the whole job.
+  bool left(int rank, uint64_t group) const;
+  /// `rank` left the page in order, or it is dead and the kernel has ended the last thread of its process. A mutex is
+  /// released at the death of one thread, while another may be in the middle of a store.
+  bool gone(int rank) const;
+
   // --- bells: how a rank that waits for shared memory sleeps, and how the writer of that memory wakes it.
   //
   // Note [No lost bell]: the sleeper says that it sleeps, looks at the memory once more and only then sleeps; the

@@ -36,7 +36,7 @@ struct BenchFlags {
   JobFlags job{.ranks = "2", .run_dir = {}, .log_dir = {}, .grace_seconds = 10};
   std::string operation, against, json_file;
   std::string sizes, rounds, iterations, dtype, wire, algorithm, transport;
-  bool unregistered = false, quick = false;
+  bool unregistered = false, quick = false, choices = false;
 };
 
 void add_bench_flags(CLI::App& app, BenchFlags& flags) {
@@ -51,6 +51,7 @@ void add_bench_flags(CLI::App& app, BenchFlags& flags) {
   app.add_option("--algorithm", flags.algorithm, "by name; default: as the group chooses")->type_name("NAME");
   app.add_option("--transport", flags.transport, "by name; default: as the job chooses")->type_name("NAME");
   app.add_flag("--unregistered", flags.unregistered, "buffers in ordinary memory instead of the group's");
+  app.add_flag("--choices", flags.choices, "print what is chosen for which size, the reason, and what was measured");
   app.add_option("--against", flags.against, "measure these beside Rondo, in turn: gloo,openmpi,mpich")
       ->type_name("LIST");
   app.add_option("--json", flags.json_file, "also write a JSON object a line")->type_name("FILE");
@@ -75,6 +76,7 @@ Words words_of(const BenchFlags& flags) {
   pass(words.ours, "--algorithm", flags.algorithm);
   pass(words.ours, "--transport", flags.transport);
   if (flags.unregistered) words.ours.emplace_back("--unregistered");
+  if (flags.choices) words.ours.emplace_back("--choices");
   return words;
 }
 

@@ -81,6 +81,7 @@ void run_endpoints(int n, const std::function<void(comm::Endpoint&)>& body, Rank
                                                 .store = store,
                                                 .transport = options.transport,
                                                 .fabric = fabric,
+                                                .probe = options.probe,
                                                 .log = options.log});
         if (!endpoint.ok()) {
           ADD_FAILURE() << endpoint.status().text();

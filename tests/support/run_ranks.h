@@ -26,6 +26,7 @@ struct RankOptions {
   enum class Mappings : uint8_t { kShared, kOwn } mappings = Mappings::kShared;
   std::shared_ptr<comm::Env> env = nullptr;  // shared by all ranks; null: the real one
   comm::LogSink log = nullptr;               // likewise
+  comm::EndpointOptions::Probe probe = comm::EndpointOptions::Probe::kOff;
 };
 
 /// Makes a job of `n` ranks, one thread each, and runs `body` with each rank's group of all ranks. Every rank closes

@@ -129,6 +129,13 @@ TEST(Bootstrap, SharesMemoryOnOneHostUnlessToldOtherwise) {
             TransportKind::kTcp);
   EXPECT_EQ(read_bootstrap({.transport = "shm"}, environment(with(kAgent, {{"RONDO_TRANSPORT", "tcp"}})))->transport,
             TransportKind::kShm);
+  using Probe = EndpointOptions::Probe;
+  EXPECT_EQ(read_bootstrap({}, environment(kAgent))->probe, Probe::kAuto);
+  EXPECT_EQ(read_bootstrap({}, environment(with(kAgent, {{"RONDO_PROBE", "off"}})))->probe, Probe::kOff);
+  EXPECT_EQ(read_bootstrap({}, environment(with(kAgent, {{"RONDO_PROBE", "always"}})))->probe, Probe::kAlways);
+  const Status no_probe = read_bootstrap({}, environment(with(kAgent, {{"RONDO_PROBE", "of"}}))).status();
+  EXPECT_NE(no_probe.text().find("RONDO_PROBE is 'of'; expected auto, off or always"), std::string::npos)
+      << no_probe.text();
   const Status wrong = read_bootstrap({}, environment(with(kAgent, {{"RONDO_TRANSPORT", "smh"}}))).status();
   EXPECT_EQ(wrong.code(), Code::kInvalidArgument);
   EXPECT_NE(wrong.text().find("RONDO_TRANSPORT"), std::string::npos) << wrong.text();

@@ -145,6 +145,43 @@ TEST_P(SharedMemory, LargeBuffersGoInManySegmentsAndPieces) {
       kShared);
 }
 
+TEST_P(SharedMemory, EveryKindOfStoreGivesTheSameBits) {
+  const Memory memory = GetParam();
+  const int64_t count = 300'007;  // several pieces; ends lie in the middle of a line
+  const auto result = expected(DType::kFloat32, ReduceOp::kSum, 3, count);
+  const auto blocks = expected(DType::kFloat32, ReduceOp::kSum, 3, 300'006);
+  for (const std::string stores : {"plain-stores", "non-temporal-stores"}) {
+    run_ranks(
+        3,
+        [&](Group& group) {
+          Buffer buffer(group, memory, static_cast<size_t>(count) * 4);
+          for (int round = 0; round < 2; ++round) {
+            buffer.fill(operand(DType::kFloat32, group.rank(), count));
+            RONDO_ASSERT_OK(
+                all_reduce(group, {buffer.data(), count, DType::kFloat32}, ReduceOp::kSum).wait(in_seconds(30)));
+            ASSERT_EQ(buffer.content(), result) << stores;
+          }
+          buffer.fill(operand(DType::kFloat32, group.rank(), count));
+          std::vector<float> output(100'002);
+          RONDO_ASSERT_OK(reduce_scatter(group, {buffer.data(), 300'006, DType::kFloat32}, view(output), ReduceOp::kSum)
+                              .wait(in_seconds(30)));
+          const size_t bytes = output.size() * 4;
+          ASSERT_EQ(std::memcmp(output.data(), blocks.data() + bytes * static_cast<size_t>(group.rank()), bytes), 0);
+          auto mine = operand(DType::kFloat32, group.rank(), 100'002);
+          RONDO_ASSERT_OK(
+              all_gather(group, {mine.data(), 100'002, DType::kFloat32}, {buffer.data(), 300'006, DType::kFloat32})
+                  .wait(in_seconds(30)));
+          for (int rank = 0; rank < 3; ++rank) {
+            const auto theirs = operand(DType::kFloat32, rank, 100'002);
+            ASSERT_EQ(std::memcmp(buffer.data() + bytes * static_cast<size_t>(rank), theirs.data(), bytes), 0) << rank;
+          }
+          RONDO_ASSERT_OK(broadcast(group, {mine.data(), 100'002, DType::kFloat32}, Root{1}).wait(in_seconds(30)));
+          ASSERT_EQ(mine, operand(DType::kFloat32, 1, 100'002)) << stores;
+        },
+        {.transport = TransportKind::kShm, .group = {.algorithm = stores}});
+  }
+}
+
 TEST_P(SharedMemory, ReduceScatterLeavesEveryRankItsBlockAndTheInputAsItWas) {
   const Memory memory = GetParam();
   for (const int n : {1, 2, 3, 5}) {

@@ -6,9 +6,11 @@ namespace rondo::comm {
 namespace {
 
 TEST(Contact, ComesBackAsItWasSaid) {
-  for (const Contact& contact :
-       {Contact{}, Contact{.addresses = {{"unix:@a"}}},
-        Contact{.host = "node7/0123", .mailbox = "rondo-1", .addresses = {{"tcp:10.0.0.1:1"}, {"tcp:[fd00::1]:2"}}}}) {
+  for (const Contact& contact : {Contact{}, Contact{.addresses = {{"unix:@a"}}},
+                                 Contact{.host = "node7/0123",
+                                 .mailbox = "rondo-1",
+                                 .addresses = {{"tcp:10.0.0.1:1"}, {"tcp:[fd00::1]:2"}},
+                                 .probes = true}}) {
     const auto back = decode_contact(encode(contact));
     ASSERT_TRUE(back.ok()) << back.status().text();
     EXPECT_EQ(*back, contact);

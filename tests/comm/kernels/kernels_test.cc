@@ -256,6 +256,28 @@ TEST(Reductions, WithoutOutputsOrElementsDoNothing) {
   }
 }
 
+TEST(Reductions, StoreTheSameToOutputsThatAreStreamedAndToThoseThatAreNot) {
+  constexpr int64_t kCount = 4099;
+  const Elements a = make_elements(DType::kFloat32, kCount, 1);
+  const Elements b = make_elements(DType::kFloat32, kCount, 2);
+  std::vector<float> sum(kCount);
+  std::byte* plain[] = {bytes(sum)};
+  const std::byte* operands[] = {a.data(), b.data()};
+  ASSERT_TRUE(reduce_many({.operands = operands, .outputs = plain, .element_count = kCount}).ok());
+  for (const size_t plain_outputs : {0, 1, 2, 3, 4}) {
+    std::vector<std::vector<float>> results(3, std::vector<float>(kCount, 1.0f));
+    std::byte* outputs[] = {bytes(results[0]), bytes(results[1]), bytes(results[2])};
+    ASSERT_TRUE(reduce_many({.operands = operands,
+                             .outputs = outputs,
+                             .element_count = kCount,
+                             .stores = StoreKind::kNonTemporal,
+                             .plain_outputs = plain_outputs})
+                    .ok());
+    for (const auto& result : results)
+      EXPECT_EQ(std::memcmp(result.data(), sum.data(), kCount * 4), 0) << plain_outputs;
+  }
+}
+
 TEST(Reductions, TellTheTreeFromOtherOrders) {
   // Near 2^24 a float has no room for 1: only (a b)(c d) keeps both ones, and a left fold loses them.
   std::vector<float> a{0x1p24f};

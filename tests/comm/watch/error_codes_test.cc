@@ -161,13 +161,15 @@ std::vector<Status> unequal_pair(const std::function<void(EndpointOptions&)>& di
   std::vector<std::thread> threads;
   for (int rank = 0; rank < 2; ++rank) {
     threads.emplace_back([&, rank] {
-      EndpointOptions options{.at = {.rank = rank, .world_size = 2},
-                              .local_rank = rank,
-                              .job = job,
-                              .secret = secret,
-                              .env = real_env(),
-                              .store = store,
-                              .transport = TransportKind::kTcp};
+      EndpointOptions options{
+          .at = {.rank = rank, .world_size = 2},
+          .local_rank = rank,
+          .job = job,
+          .secret = secret,
+          .env = real_env(),
+          .store = store,
+          .transport = TransportKind::kTcp,
+          .probe = EndpointOptions::Probe::kOff};  // the call shall meet the error, not the creation
       if (rank == 0) differ(options);
       auto endpoint = Endpoint::create(std::move(options));
       if (!endpoint.ok()) {

@@ -172,6 +172,20 @@ TEST(JobPage, KeepsTheFirstAbortOfEachGroup) {
   EXPECT_EQ(page->abort_of(7)->text, "first") << "a group's own reason comes before the job's";
 }
 
+TEST(JobPage, KeepsWhoHasLeftWhichAbortedGroup) {
+  const auto page = make_page(2);
+  // A bit for each of the groups that have a reason of their own, and one for the job.
+  for (uint64_t group = 1; group <= 63; ++group) page->post_abort({.group = group, .text = "one of many"});
+  page->post_abort({.group = 64, .text = "one too many: it takes the whole job"});
+  for (uint64_t group = 1; group <= 63; group += 2) page->post_left(0, group);
+  for (uint64_t group = 1; group <= 64; ++group) {
+    EXPECT_EQ(page->left(0, group), group % 2 == 1) << "group " << group;
+    EXPECT_FALSE(page->left(1, group)) << "group " << group;
+  }
+  page->post_left(1, kWholeJob);
+  for (uint64_t group = 1; group <= 64; ++group) EXPECT_TRUE(page->left(1, group)) << "group " << group;
+}
+
 TEST(JobPage, LetsExactlyOneOfManyPostersWin) {
   const auto page = make_page(2);
   for (uint64_t group = 1; group <= 20; ++group) {

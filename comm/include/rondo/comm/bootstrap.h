@@ -42,6 +42,7 @@ struct Bootstrap {
   std::string interface;          // where data links are accepted if ranks are on several hosts; empty: everywhere
   std::string host_id;            // RONDO_HOST_ID: splits one machine into several hosts; never joins machines
   TransportKind transport = TransportKind::kShm;
+  EndpointOptions::Probe probe = EndpointOptions::Probe::kAuto;  // RONDO_PROBE
   std::string run_directory;  // RONDO_RUN_DIR, may be empty; without flight_descriptor flight/ in it is written
 
   /// All ranks share this machine's loopback.

@@ -48,9 +48,13 @@ struct EndpointOptions {
   /// every rank: all of them are on one host.
   std::string host;
   enum class Keeper : uint8_t { kOn, kOff } keeper = Keeper::kOn;  // kOff: simulated time
-  int control_descriptor = -1;                                     // the agent's control connection; taken over
-  LogSink log;                                                     // may be empty
-  std::shared_ptr<FlightRecorder> flight;                          // may be empty; shared with the keeper
+  /// Whether the first group of the job times links and stores before it is handed out; the tuner goes by that, and
+  /// bits never do. kAuto: where every rank can have a processor and ranks are no fake ones. Rank 0's word counts for
+  /// all.
+  enum class Probe : uint8_t { kAuto, kOff, kAlways } probe = Probe::kAuto;
+  int control_descriptor = -1;             // the agent's control connection; taken over
+  LogSink log;                             // may be empty
+  std::shared_ptr<FlightRecorder> flight;  // may be empty; shared with the keeper
 };
 
 class EndpointState;

@@ -26,8 +26,12 @@ class Region {
 
   /// Another handle to the same mapping.
   Region share() const { return Region(mapping_); }
-  /// Expires when the last handle of this process is gone.
-  std::weak_ptr<const void> life() const { return mapping_; }
+  /// No other handle to the mapping exists in this process, and what was done through those that did has been seen.
+  bool sole() const;
+
+  /// Tells whether a mapping is still there without keeping it.
+  class Life;
+  Life life() const;
 
   std::span<std::byte> bytes() const;
   bool empty() const { return mapping_ == nullptr; }
@@ -37,6 +41,20 @@ class Region {
   class Mapping;
   explicit Region(std::shared_ptr<const Mapping> mapping) : mapping_(std::move(mapping)) {}
   std::shared_ptr<const Mapping> mapping_;  // shared by all handles; null for 0 bytes
+};
+
+class Region::Life {
+ public:
+  Life() = default;
+  /// The last handle of this process is gone.
+  bool expired() const { return mapping_.expired(); }
+  /// A handle, empty when expired.
+  Region region() const { return Region(mapping_.lock()); }
+
+ private:
+  friend class Region;
+  explicit Life(std::weak_ptr<const Mapping> mapping) : mapping_(std::move(mapping)) {}
+  std::weak_ptr<const Mapping> mapping_;
 };
 
 }  // namespace rondo::comm
