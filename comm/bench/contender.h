@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -29,6 +31,9 @@ class Contender {
   /// How this rank waits for the others between calls. kBlocks: the contender has threads of its own on the rank's cpu,
   /// and a spinning rank would keep them from finishing what its peers wait for.
   virtual Waiting waiting() const { return Waiting::kSpins; }
+
+  /// Of a buffer; what is larger is left out of its sweep.
+  virtual int64_t most_bytes() const { return std::numeric_limits<int64_t>::max(); }
 
   /// Rank 0's ticket on every rank.
   virtual comm::Result<Ticket> share(const Ticket& ticket) = 0;

@@ -100,6 +100,7 @@ class Sweep {
     std::vector<std::vector<Row>> rows(plan_.points.size());
     for (int round = 0; round < plan_.rounds; ++round) {
       for (size_t point = 0; point < plan_.points.size(); ++point) {
+        if (plan_.points[point].byte_count > contender_.most_bytes()) continue;
         ::alarm(kPointSeconds);
         auto row = measure(plan_.points[point], plan_.first_round + round);
         ::alarm(0);
@@ -110,6 +111,7 @@ class Sweep {
     }
     report_.print(table_head(contender_.label()));
     for (const auto& rounds : rows) {
+      if (rounds.empty()) continue;
       const Row all = over_rounds(rounds);
       report_.print(table_line(all));
       report_.row(all);

@@ -156,6 +156,11 @@ Status Handshake::judge(const Hello& peer) const {
   if (peer.job != mine.job) {
     return differs("job", peer.job.hex(), mine.job.hex(), "two jobs use the same address; give one another port");
   }
+  if (dialing() && peer.generation > mine.generation) {
+    return {Code::kEvicted, other() + " is in generation " + std::to_string(peer.generation) +
+                                " of the job, this side in " + std::to_string(mine.generation) +
+                                ": the job went on without this process, which was taken for lost; end it"};
+  }
   if (peer.generation != mine.generation) {
     return differs("generation", std::to_string(peer.generation), std::to_string(mine.generation),
                    "a process of an earlier start is still alive, or one was not restarted");

@@ -49,6 +49,7 @@ class Handshake {
   ///   kTimeout          the limit passed, or the other side gave up waiting: dial again
   ///   kCorrupt          no Rondo at the other end
   ///   kUnsupported      another protocol version
+  ///   kEvicted          this side dialed, and the other is of a later generation
   ///   kMismatch         another job, generation, group, role or rank
   ///   kUnauthenticated  this side has no secret, or the other side did not prove that it holds the same one
   Progress advance(TimePoint now);

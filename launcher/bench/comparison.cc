@@ -98,7 +98,8 @@ Result<ContenderOutput> parse_output(const std::string& text) {
       return Status(Code::kCorrupt, "not a row of a benchmark: " + line + " (" + error.what() + ")");
     }
   }
-  if (output.rows.empty()) return Status(Code::kCorrupt, "no row of a benchmark was written");
+  // A header alone is of a contender that can serve none of the sizes.
+  if (output.header.is_null()) return Status(Code::kCorrupt, "no header and no row of a benchmark was written");
   return output;
 }
 
@@ -162,6 +163,10 @@ std::string comparison_text(const SizeComparison& comparison, const std::string&
       size_text(comparison.byte_count) + ", " + title + "\n" +
       formatted("  %-32s %12s %12s %12s %8s\n", "contender", "p50 (us)", "p99 (us)", "algbw (GB/s)", "#wrong");
   for (const ContenderStanding& standing : comparison.standings) {
+    if (standing.rounds_us.empty()) {
+      text += formatted("  %-32s cannot serve this size\n", standing.contender.c_str());
+      continue;
+    }
     text += formatted("  %-32s %12.2f %12.2f %12.3f %8lld\n", standing.contender.c_str(), standing.p50_us,
                       standing.p99_us, standing.algbw_gbs, static_cast<long long>(standing.wrong));
   }

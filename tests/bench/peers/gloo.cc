@@ -27,6 +27,9 @@ using comm::Result;
 using comm::Status;
 
 constexpr std::chrono::seconds kTimeout{60};
+// Polled, Gloo sends by writes that block until the kernel has taken all. Beyond what sockets buffer, two ranks that
+// send to each other stand still for ever.
+constexpr int64_t kMostBytesPolled = 4 << 20;
 
 /// Gloo's interface of 2018 takes options at each call; the older one makes an object that is run again and again, and
 /// only that one can poll its sockets instead of waiting for a thread.
@@ -138,6 +141,10 @@ class GlooContender : public RivalContender {
 
   Waiting waiting() const override {
     return variant_ == Variant::kHalvingDoublingPolled ? Waiting::kSpins : Waiting::kBlocks;
+  }
+
+  int64_t most_bytes() const override {
+    return variant_ == Variant::kHalvingDoublingPolled ? kMostBytesPolled : Contender::most_bytes();
   }
 
   Result<Ticket> share(const Ticket& ticket) override {

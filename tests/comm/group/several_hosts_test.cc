@@ -65,9 +65,12 @@ class SeveralHosts : public testing::Test {
   struct Run {
     std::string description;
     double seconds = 0;                               // of all rounds, on the slowest rank
+    uint64_t faults = 0;                              // that all links counted
+    std::vector<std::string> warnings;                // the last of each rank that warned
     std::array<test::Hosts::Traffic, kPerHost> sent;  // by host, during the rounds
   };
-  Run run(const std::string& algorithm, int elements = kElements) {
+  /// Of the packets over the cable during the rounds, so many get a wrong byte.
+  Run run(const std::string& algorithm, int elements = kElements, int corrupt_per_10000 = 0) {
     Run result;
     test::JobOverHosts job(*hosts_, {.program = RONDO_SEVERAL_HOSTS_WORKER,
                                      .arguments = {algorithm, std::to_string(elements), std::to_string(kRounds)},
@@ -85,12 +88,17 @@ class SeveralHosts : public testing::Test {
     hosts_->expect_no_shared_memory(job.hosts_and_processes());
     std::array<test::Hosts::Traffic, kPerHost> before;
     for (int host : {0, 1}) before[static_cast<size_t>(host)] = hosts_->sent(cable_, host);
+    hosts_->corrupt(cable_, corrupt_per_10000);
     job.signal_all(SIGCONT);
     for (int rank = 0; rank < kRanks; ++rank) {
       const json said = say(job, rank);
       EXPECT_TRUE(said.contains("seconds")) << "rank " << rank << " says " << said;
-      if (said.contains("seconds")) result.seconds = std::max(result.seconds, said["seconds"].get<double>());
+      if (!said.contains("seconds")) continue;
+      result.seconds = std::max(result.seconds, said["seconds"].get<double>());
+      result.faults += said["bad_payloads"].get<uint64_t>() + said["reconnects"].get<uint64_t>();
+      if (const std::string warning = said["warning"]; !warning.empty()) result.warnings.push_back(warning);
     }
+    hosts_->corrupt(cable_, 0);
     EXPECT_TRUE(job.all_stopped());
     for (int host : {0, 1}) {
       const auto now = hosts_->sent(cable_, host);
@@ -152,6 +160,16 @@ TEST_F(SeveralHosts, SumsOfEverySizeAreRight) {
     SCOPED_TRACE(elements);
     EXPECT_THAT(run("default", elements).description, HasSubstr("hierarchical"));
   }
+}
+
+TEST_F(SeveralHosts, OnePacketInAHundredWithAWrongByteGivesRightSumsAndTheLinkIsCountedAndNamed) {
+  const Run damaged = run("ring", 4 * kElements, 100);
+  EXPECT_GE(damaged.faults, 1u);
+  ASSERT_FALSE(damaged.warnings.empty());
+  EXPECT_THAT(damaged.warnings, testing::Each(testing::ContainsRegex(
+                                    "the link from rank [0-3] at .*10\\..* to rank [0-3] at .* had [0-9]+ faults?")));
+  std::printf("{\"metric\":\"two_hosts_corrupt\",\"per_10000\":100,\"faults\":%llu,\"ms_per_round\":%.1f}\n",
+              static_cast<unsigned long long>(damaged.faults), damaged.seconds * 1e3 / kRounds);
 }
 
 TEST_F(SeveralHosts, AWrongAddressAmongSeveralDoesNotStopTheStart) {

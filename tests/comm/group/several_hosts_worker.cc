@@ -3,7 +3,8 @@
 /// Lines on stdout, one JSON object each:
 ///
 ///   {"description":"hierarchical over ..."}       a first round is done; it stops next
-///   {"seconds":0.123}                             all rounds are done and right, and took so long; it stops next
+///   {"seconds":0.123,"bad_payloads":0,"reconnects":0,"warning":""}   all rounds are done and right, and took so long;
+///                                                 what its links counted; what was said last; it stops next
 ///   {"error":"..."}                               instead of any of these
 ///
 /// usage: several_hosts_worker ALGORITHM|default ELEMENTS ROUNDS
@@ -11,6 +12,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -48,10 +50,25 @@ Duration reduce_and_check(Group& group, std::vector<float>& values) {
   return took;
 }
 
-void say_and_stop(const char* format, const auto& value) {
-  std::printf(format, value);
+void say_and_stop(const std::string& line) {
+  std::printf("%s\n", line.c_str());
   std::fflush(stdout);
   ::raise(SIGSTOP);
+}
+
+std::mutex warning_mutex;
+std::string warning;
+
+/// What came in over the links of `group` so far.
+std::string faults(const Group& group) {
+  uint64_t bad_payloads = 0, reconnects = 0;
+  for (const LinkStatistics& link : group.links()) {
+    bad_payloads += link.bad_payloads;
+    reconnects += link.reconnects;
+  }
+  const std::lock_guard lock(warning_mutex);
+  return "\"bad_payloads\":" + std::to_string(bad_payloads) + ",\"reconnects\":" + std::to_string(reconnects) +
+         ",\"warning\":\"" + warning + "\"";
 }
 
 }  // namespace
@@ -61,16 +78,21 @@ int main(int argc, char** argv) {
   const std::string algorithm = std::string(argv[1]) == "default" ? "" : argv[1];
   const auto bootstrap = read_bootstrap({}, process_environment());
   need(detail::to_status(bootstrap));
-  auto joined = join(*bootstrap, {}, in_seconds(30));
+  const auto keep_warnings = [](LogLevel level, std::string_view line) {
+    const std::lock_guard lock(warning_mutex);
+    if (level == LogLevel::kWarning) warning = line;
+  };
+  auto joined = join(*bootstrap, keep_warnings, in_seconds(30));
   need(detail::to_status(joined));
   auto group = Group::create(joined->endpoint, {.algorithm = algorithm}, in_seconds(30));
   need(detail::to_status(group));
   std::vector<float> values(static_cast<size_t>(std::atoi(argv[2])));
   reduce_and_check(*group, values);
-  say_and_stop("{\"description\":\"%s\"}\n", group->description().c_str());
+  say_and_stop("{\"description\":\"" + group->description() + "\"}");
   Duration all{};
   for (int round = 0; round < std::atoi(argv[3]); ++round) all += reduce_and_check(*group, values);
-  say_and_stop("{\"seconds\":%.6f}\n", std::chrono::duration<double>(all).count());
+  say_and_stop("{\"seconds\":" + std::to_string(std::chrono::duration<double>(all).count()) + "," + faults(*group) +
+               "}");
   need(group->close(in_seconds(30)));
   need(joined->endpoint.close(in_seconds(30)));
   return 0;

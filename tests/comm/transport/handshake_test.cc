@@ -120,6 +120,13 @@ TEST(Handshake, WhatDoesNotFitIsToldOnBothSides) {
   }
 }
 
+TEST(Handshake, WhoDialsALaterGenerationIsToldThatTheJobWentOnWithoutHim) {
+  Meeting meeting(7);
+  meeting.acceptor.mine.generation = 5;
+  meeting.expect(Code::kEvicted, Code::kMismatch);
+  EXPECT_TRUE(says(meeting.at_dialer->status(), "is in generation 5 of the job, this side in 4"));
+}
+
 TEST(Handshake, AnotherProtocolVersionIsToldOnBothSides) {
   Meeting meeting(7);
   meeting.acceptor.mine.version = 2;

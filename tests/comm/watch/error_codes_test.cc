@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <ostream>
@@ -192,6 +193,54 @@ Status unauthenticated() {
   return unequal_pair([](EndpointOptions& options) { options.secret = Secret::draw(*options.env); })[0];
 }
 
+/// Rank 1 starts again at the same address and in the next generation; rank 0, which nobody waits for any more, goes
+/// on.
+Status evicted() {
+  const auto env = real_env();
+  const JobId job = JobId::draw(*env);
+  const Secret secret = Secret::draw(*env);
+  const auto store = in_process_store();
+  const auto place = env->listen({"tcp:127.0.0.1:0"});
+  RONDO_TRY(place);
+  const Address address = (*place)->address();
+  place->reset();
+  const auto open = [&](int rank, uint32_t generation) {
+    EndpointOptions options{.at = {.rank = rank, .world_size = 2},
+                            .local_rank = rank,
+                            .job = job,
+                            .secret = secret,
+                            .generation = generation,
+                            .env = env,
+                            .store = store,
+                            .keeper = EndpointOptions::Keeper::kOff};
+    if (rank == 1) options.listen = {address};
+    return Endpoint::create(std::move(options));
+  };
+  Status of_rank_1;
+  std::thread rank_1([&] {
+    const auto endpoint = open(1, 0);
+    of_rank_1 = endpoint.ok() ? Group::create(*endpoint, {}, after(kLimit)).status() : endpoint.status();
+  });
+  const auto endpoint = open(0, 0);
+  Result<Group> group = endpoint.ok() ? Group::create(*endpoint, {}, after(kLimit)) : endpoint.status();
+  rank_1.join();
+  RONDO_TRY(of_rank_1);
+  RONDO_TRY(group);
+  const auto later = open(1, 1);
+  RONDO_TRY(later);
+  std::atomic<bool> done = false;
+  std::thread accepts([&] {
+    while (!done) {
+      (void)later->state()->port()->pump(Clock::now());
+      later->env().idle({}, std::chrono::milliseconds(1));
+    }
+  });
+  const Status status = reduce(*group);
+  done = true;
+  accepts.join();
+  return status;
+}
+
 Status aborted() {
   return statuses(2, [](Group& group) {
     if (group.rank() == 0) return reduce(group);
@@ -230,6 +279,7 @@ const std::vector<Row> kTable{
     {Code::kTimeout, timeout, 0, 1, "all_reduce"},
     {Code::kPeerLost, peer_lost, 0, 1, "all_reduce"},
     {Code::kClosed, closed, 0, 1, "all_reduce"},
+    {Code::kEvicted, evicted, 0, 1, "all_reduce"},
     {Code::kMismatch, mismatch, 0, 1, "all_reduce"},
     {Code::kCorrupt, corrupt, 1, 0, "all_reduce"},
     {Code::kAborted, aborted, 0, 1, "all_reduce"},
@@ -241,7 +291,7 @@ TEST(ErrorCodes, AreAllInTheTable) {
   std::vector<Code> listed, all;
   for (const Row& row : kTable) listed.push_back(row.code);
   for (auto code = static_cast<uint8_t>(Code::kInvalidArgument); code <= static_cast<uint8_t>(Code::kIo); ++code)
-    if (static_cast<Code>(code) != Code::kEvicted) all.push_back(static_cast<Code>(code));  // nothing evicts yet
+    all.push_back(static_cast<Code>(code));
   EXPECT_THAT(listed, testing::UnorderedElementsAreArray(all));
 }
 

@@ -89,6 +89,12 @@ TEST(ParseOutput, RefusesWhatIsNoRowAndShowsIt) {
   EXPECT_THAT(parse_output("").status().message(), HasSubstr("no row"));
 }
 
+TEST(ParseOutput, AContenderThatServesNoneOfTheSizesHasAHeaderAlone) {
+  const auto output = parse_output("{\"kind\":\"header\"}\n");
+  ASSERT_TRUE(output.ok()) << output.status().text();
+  EXPECT_TRUE(output->rows.empty());
+}
+
 TEST(Comparison, QuotesTheBestOfEachCampByMediansOverRounds) {
   const auto comparisons = compare(rows_of(nine_rounds()), kContenders);
   ASSERT_EQ(comparisons.size(), 1U);
@@ -145,6 +151,15 @@ TEST(Comparison, TextNamesTheBestTheSpreadAndTheFloor) {
   EXPECT_THAT(text, HasSubstr("best Gloo takes 100.00 x as long as Rondo: gloo-ring"));
   EXPECT_THAT(text, HasSubstr("95 % interval of the median 2.00 to 2.00"));
   EXPECT_THAT(text, HasSubstr("50 % of the memory floor"));
+}
+
+TEST(Comparison, WhoCannotServeASizeIsNamedAndIsNotTheBest) {
+  auto rows = rows_of(nine_rounds());
+  std::erase_if(rows, [](const MeasuredRow& row) { return row.contender == "mpich"; });
+  const auto comparisons = compare(rows, kContenders);
+  ASSERT_EQ(comparisons.size(), 1U);
+  EXPECT_NE(comparisons[0].ratios[0].best, "mpich");
+  EXPECT_THAT(comparison_text(comparisons[0], "title"), testing::ContainsRegex("mpich +cannot serve this size"));
 }
 
 TEST(Comparison, SummariesKeepTheFieldsOfRows) {

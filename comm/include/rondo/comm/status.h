@@ -23,7 +23,7 @@ enum class Code : uint8_t {
   kTimeout,          // a deadline passed; the group was aborted
   kPeerLost,         // a peer died or its link broke
   kClosed,           // a peer left in order
-  kEvicted,          // this rank was voted out
+  kEvicted,          // the job went on without this rank: its peers are of a later generation
   kMismatch,         // ranks called different collectives, or the same with different arguments
   kCorrupt,          // bytes failed their checksum or broke the wire format
   kAborted,          // somebody called abort(); `where().peer` says who
