@@ -7,10 +7,10 @@ void post_entry(Board& board, const Descriptor& descriptor, double weight) {
              {.call = descriptor.packed_call(),
               .element_count = descriptor.element_count,
               .tag_hash = descriptor.tag_hash(),
+              .algorithm = descriptor.algorithm_hash,
               .region = descriptor.region,
               .offset = descriptor.offset,
-              .weight = weight,
-              .algorithm = descriptor.algorithm_hash},
+              .weight = weight},
              descriptor.tag);
 }
 

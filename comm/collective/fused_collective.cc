@@ -46,10 +46,10 @@ FusedCollective::FusedCollective(std::shared_ptr<GroupState> group, Call call)
       call_(std::move(call)),
       kind_(call_.descriptor.kind == CollectiveKind::kSend ? CollectiveKind::kBroadcast : call_.descriptor.kind),
       rank_(this->group()->at().rank),
-      ranks_(this->group()->at().world_size),
-      lists_(static_cast<size_t>(ranks_) * 3) {
-  const std::span<std::byte*> all(lists_);
+      ranks_(this->group()->at().world_size) {
   const auto n = static_cast<size_t>(ranks_);
+  if (3 * n > few_.size()) many_.resize(3 * n);
+  const std::span<std::byte*> all = many_.empty() ? std::span<std::byte*>(few_) : many_;
   peers_ = all.subspan(0, n);
   operands_ = all.subspan(n, n);
   outputs_ = all.subspan(2 * n, n);

@@ -14,6 +14,7 @@
 /// Never blocks; advance() does at most one segment (256 KiB). Threading: under the group's lock.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -98,8 +99,9 @@ class FusedCollective final : public CollectiveState {
   int part_ = 0;      // of a staged piece
   int waits_for_ = -1;
   double total_weight_ = 0;
-  // One allocation for three lists, by rank: the memory of peers, operands of a reduction, its outputs.
-  std::vector<std::byte*> lists_;
+  // Three lists, by rank: the memory of peers, operands of a reduction, its outputs. Few ranks need no allocation.
+  std::array<std::byte*, 3 * 8> few_{};
+  std::vector<std::byte*> many_;
   std::span<std::byte*> peers_, operands_, outputs_;
   Status status_;
 };

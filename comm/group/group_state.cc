@@ -154,7 +154,15 @@ void GroupState::enqueue(const std::shared_ptr<Operation>& operation) {
     return;
   }
   queue_.push_back(operation);
+  last_call_ = now;
   advance_locked(now, Patience::kGlance);
+}
+
+bool GroupState::progress_after_call() {
+  if (!mutex_.try_lock()) return false;
+  const bool moved = advance_locked(std::max(last_call_, last_look_), Patience::kSpin);
+  mutex_.unlock();
+  return moved;
 }
 
 bool GroupState::progress(TimePoint now, Patience patience) {

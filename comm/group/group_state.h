@@ -71,6 +71,9 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   void enqueue(const std::shared_ptr<Operation>& operation) RONDO_EXCLUDES(mutex_);
   /// Advances the oldest operation. True when anything moved. Returns at once when another thread is at it.
   bool progress(TimePoint now, Patience patience = Patience::kGlance) RONDO_EXCLUDES(mutex_);
+  /// The same at the time of the call that came last, patiently: of a call that is waited for at once nothing else
+  /// needs to know the time.
+  bool progress_after_call() RONDO_EXCLUDES(mutex_);
   /// Ends the group here and, through the job page, everywhere. The first reason stays.
   void end(const Status& reason, int culprit) RONDO_EXCLUDES(mutex_);
   Status close(Deadline deadline) RONDO_EXCLUDES(mutex_);
@@ -154,6 +157,7 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   TimePoint head_since_ RONDO_GUARDED_BY(mutex_);
   bool head_started_ RONDO_GUARDED_BY(mutex_) = false;
   TimePoint last_look_ RONDO_GUARDED_BY(mutex_);
+  TimePoint last_call_ RONDO_GUARDED_BY(mutex_);
   Status ended_ RONDO_GUARDED_BY(mutex_);
   // A broken link waits a moment for the keeper's better evidence before it is reported.
   Status suspected_ RONDO_GUARDED_BY(mutex_);

@@ -8,7 +8,7 @@
 namespace rondo::comm {
 namespace {
 
-constexpr uint64_t kMagic = 0x314452414f424e52;  // "RNBOARD1"
+constexpr uint64_t kMagic = 0x324452414f424e52;  // "RNBOARD2"
 constexpr size_t kSlots = 2;
 
 struct TagText {

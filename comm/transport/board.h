@@ -35,10 +35,10 @@ struct BoardEntry {
   uint64_t call = 0;  // kind, dtype, reduction and root, packed by the collective
   int64_t element_count = 0;
   uint64_t tag_hash = 0;
+  uint64_t algorithm = 0;
   uint64_t region = 0;  // registered memory of the buffer, 0: none
   uint64_t offset = 0;
   double weight = 1;
-  uint64_t algorithm = 0;
 };
 
 struct BoardOptions {

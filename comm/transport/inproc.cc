@@ -171,6 +171,7 @@ class InprocTransport final : public Transport {
   Result<Progress> progress(TimePoint) override {
     return std::exchange(moved_, false) ? Progress::kProgressed : Progress::kBlocked;
   }
+  std::vector<LinkStatistics> links() const override { return {}; }
   std::vector<WaitHandle> wait_handles() const override { return {}; }
   void idle(Duration at_most) override { options_.fabric->wait_change(seen_, at_most); }
 

@@ -39,6 +39,7 @@ class MixedTransport final : public Transport {
     RONDO_TRY(far);
     return *near == Progress::kProgressed ? near : far;
   }
+  std::vector<LinkStatistics> links() const override { return options_.across->links(); }
   std::vector<WaitHandle> wait_handles() const override { return options_.across->wait_handles(); }
   void idle(Duration at_most) override { across().idle(at_most); }
   Status goodbye(TimePoint now) override {

@@ -83,7 +83,7 @@ class Transport {
   virtual Result<Signal> signal_from(int peer) = 0;
 
   /// How good the connections were so far, one entry for each; empty where there are none.
-  virtual std::vector<LinkStatistics> links() const { return {}; }
+  virtual std::vector<LinkStatistics> links() const = 0;
 
   /// The flag lines of ranks that share memory; null where there are none. Owned by the transport.
   virtual Board* board() { return nullptr; }

@@ -202,7 +202,8 @@ void Hosts::filter(int cable, const std::string& table, const std::string& rule)
 void Hosts::lose(int cable, int per_10000) { filter(cable, "loss", per_10000 == 0 ? "" : some_of(per_10000) + "drop"); }
 
 // The byte lies 64 behind the start of the TCP header, which is at most 60 long. Packets of a veth carry no TCP
-// checksum yet ("partial"), so that nobody misses the right one.
+// checksum yet ("partial"), so that nobody misses the right one. A shaped cable cuts large packets and gives each a
+// checksum: there TCP itself drops what is wrong.
 void Hosts::corrupt(int cable, int per_10000) {
   const std::string change = "meta l4proto tcp meta length > 200 " + some_of(per_10000) + "@th,512,8 set 0xa5";
   filter(cable, "corruption", per_10000 == 0 ? "" : change);

@@ -163,6 +163,8 @@ TEST_F(SeveralHosts, SumsOfEverySizeAreRight) {
 }
 
 TEST_F(SeveralHosts, OnePacketInAHundredWithAWrongByteGivesRightSumsAndTheLinkIsCountedAndNamed) {
+  hosts_.emplace(2);
+  cable_ = hosts_->connect({.first = 0, .second = 1});  // not shaped, see Hosts::corrupt()
   const Run damaged = run("ring", 4 * kElements, 100);
   EXPECT_GE(damaged.faults, 1u);
   ASSERT_FALSE(damaged.warnings.empty());

@@ -200,7 +200,7 @@ Status evicted() {
   const JobId job = JobId::draw(*env);
   const Secret secret = Secret::draw(*env);
   const auto store = in_process_store();
-  const auto place = env->listen({"tcp:127.0.0.1:0"});
+  auto place = env->listen({"tcp:127.0.0.1:0"});
   RONDO_TRY(place);
   const Address address = (*place)->address();
   place->reset();

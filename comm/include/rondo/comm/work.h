@@ -38,6 +38,8 @@ class [[nodiscard]] Work {
   static Work finished(const Status& status);
 
  private:
+  bool ends_at_once();
+
   std::shared_ptr<CollectiveState> state_;
 };
 
