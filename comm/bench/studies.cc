@@ -1,7 +1,11 @@
 #include "comm/bench/studies.h"
 
 #include <array>
+#include <cstdint>
 #include <cstdio>
+#include <optional>
+#include <string>
+#include <utility>
 
 #include "comm/group/endpoint_state.h"
 #include "rondo/comm/collectives.h"
@@ -88,6 +92,44 @@ std::string study_line(const Row& row, const std::string& what, const std::strin
   return text;
 }
 
+/// Endpoints for groups that are aborted. A job page tells the aborts of 63 groups apart and then ends the whole job,
+/// so each page serves a few trials: an endpoint of a generation of its own has a fresh one.
+class Endpoints {
+ public:
+  explicit Endpoints(const comm::Endpoint& like) : like_(like.state()->options()) {
+    like_.control_descriptor = -1;
+    like_.flight = nullptr;
+  }
+
+  /// For the next trial; the same one on every rank.
+  Result<const comm::Endpoint*> next(Room& room) {
+    if (!current_ || trials_ == kTrials) {
+      // Who closes first would be the reason for those who are not done with the last trial.
+      RONDO_TRY(room.gate(comm::in_seconds(kSeconds)));
+      RONDO_TRY(close());
+      comm::EndpointOptions options = like_;
+      options.generation += ++made_;
+      for (comm::Address& place : options.listen) {
+        if (place.text.starts_with("unix:")) place.text += "-" + std::to_string(made_);
+      }
+      auto endpoint = comm::Endpoint::create(std::move(options));
+      RONDO_TRY(endpoint);
+      current_ = *std::move(endpoint);
+      trials_ = 0;
+    }
+    ++trials_;
+    return &*current_;
+  }
+  Status close() { return current_ ? current_->close(comm::in_seconds(kSeconds)) : Status(); }
+
+ private:
+  static constexpr int kTrials = 50;
+  comm::EndpointOptions like_;
+  std::optional<comm::Endpoint> current_;
+  uint32_t made_ = 0;
+  int trials_ = 0;
+};
+
 /// One trial: microseconds until this rank knew.
 Result<double> mismatch_once(const comm::Endpoint& endpoint, Room& room, const Difference& difference,
                              const std::string& group_name) {
@@ -116,13 +158,16 @@ std::unique_ptr<comm::StoreCall> CountingStore::start(comm::StoreRequest request
 
 Status study_mismatch(const comm::Endpoint& endpoint, Room& room, const Plan& plan, Report& report) {
   const bool is_first = room.at().rank == 0;
+  Endpoints endpoints(endpoint);
   for (const Difference& difference : kDifferences) {
     std::vector<Row> rounds;
     for (int round = 0; round < plan.rounds; ++round) {
       for (int trial = 0; trial < plan.trials; ++trial) {
         const std::string group =
             std::string(difference.name) + "-" + std::to_string(round) + "-" + std::to_string(trial);
-        const auto took = mismatch_once(endpoint, room, difference, group);
+        const auto of_trial = endpoints.next(room);
+        RONDO_TRY(of_trial);
+        const auto took = mismatch_once(**of_trial, room, difference, group);
         RONDO_TRY(took);
         room.put_sample(trial, *took);
       }
@@ -142,7 +187,8 @@ Status study_mismatch(const comm::Endpoint& endpoint, Room& room, const Plan& pl
                             "   without kMismatch: " + std::to_string(all.wrong)));
     report.row(all);
   }
-  return {};
+  RONDO_TRY(room.gate(comm::in_seconds(kSeconds)));
+  return endpoints.close();
 }
 
 Status study_create(const comm::Endpoint& endpoint, Room& room, const Plan& plan, const CountingStore& store,
