@@ -78,6 +78,20 @@ std::map<std::string, std::string> writable_shared_mappings(pid_t pid) {
   return found;
 }
 
+/// Of the namespace that the calling thread is in. The table has a line of names and a line of numbers.
+uint64_t tcp_counter(const std::string& wanted) {
+  std::ifstream table("/proc/thread-self/net/snmp");
+  std::string names, numbers;
+  while (std::getline(table, names)) {
+    if (!names.starts_with("Tcp:") || !std::getline(table, numbers)) continue;
+    std::istringstream of_names(names), of_numbers(numbers);
+    std::string name, number;
+    while (of_names >> name && of_numbers >> number)
+      if (name == wanted) return std::stoull(number);
+  }
+  throw std::runtime_error("no counter " + wanted + " of TCP in /proc/thread-self/net/snmp");
+}
+
 }  // namespace
 
 std::string Hosts::refusal() {
@@ -223,6 +237,7 @@ Hosts::Traffic Hosts::sent(int cable, int host) const {
       for (int received = 0; received < 8; ++received) numbers >> skipped;
       found = static_cast<bool>(numbers >> traffic.bytes >> traffic.packets);
     }
+    traffic.segments_again = tcp_counter("RetransSegs");
   });
   if (!found) throw std::runtime_error("no counters of " + interface(cable) + " on " + name(host));
   return traffic;

@@ -65,6 +65,7 @@ class Hosts {
 
   struct Traffic {
     uint64_t bytes = 0, packets = 0;  // with their headers from Ethernet on
+    uint64_t segments_again = 0;      // sent again by TCP, over all cables of the host and its loopback
   };
   /// What `host` has sent into the cable so far.
   Traffic sent(int cable, int host) const;

@@ -73,12 +73,14 @@ TEST_F(TwoHosts, AShapedCableCarriesNoMoreThanItsRate) {
 
 TEST_F(TwoHosts, ACableThatLosesEverythingCarriesNothing) {
   PlainLink link(*hosts_, {.from = 0, .to = 1, .address = hosts_->ipv4(cable_, 1)});
+  const auto before = hosts_->sent(cable_, 0);
   hosts_->lose(cable_, 10'000);
   const auto data = pattern(100);
   link.send(data);
   EXPECT_EQ(link.receive(data.size(), 300ms).size(), 0u);
   hosts_->lose(cable_, 0);
   EXPECT_EQ(link.receive(data.size(), 20s), data);
+  EXPECT_GE(hosts_->sent(cable_, 0).segments_again, before.segments_again + 1);
 }
 
 TEST_F(TwoHosts, ACorruptCableChangesBytesThatTcpDeliversAsGood) {

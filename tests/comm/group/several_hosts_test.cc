@@ -25,6 +25,8 @@ constexpr int kRanks = 4, kPerHost = 2, kElements = 1 << 20, kRounds = 4;
 constexpr uint64_t kBytes = uint64_t{4} * kElements;
 // Of Ethernet, IP (4 or 6) and TCP with timestamps, in each packet; SACK comes only where packets are lost.
 constexpr uint64_t kLeastHeaders = 14 + 20 + 32, kMostHeaders = 14 + 40 + 32;
+// Payload of a TCP segment where an interface's packets have 1,500 bytes, as on every cable.
+constexpr uint64_t kSegmentBytes = 1500 - 20 - 32;
 
 /// What a host sends to the other in one all_reduce.
 struct Crossing {
@@ -103,7 +105,9 @@ class SeveralHosts : public testing::Test {
     for (int host : {0, 1}) {
       const auto now = hosts_->sent(cable_, host);
       const auto& then = before[static_cast<size_t>(host)];
-      result.sent[static_cast<size_t>(host)] = {now.bytes - then.bytes, now.packets - then.packets};
+      result.sent[static_cast<size_t>(host)] = {.bytes = now.bytes - then.bytes,
+                                                .packets = now.packets - then.packets,
+                                                .segments_again = now.segments_again - then.segments_again};
     }
     job.signal_all(SIGCONT);
     for (int rank = 0; rank < kRanks; ++rank) EXPECT_EQ(job.of(rank).end(), 0) << "rank " << rank;
@@ -116,7 +120,8 @@ class SeveralHosts : public testing::Test {
 
   /// Bytes over the cable in each round of a barrier and an all_reduce: payload and frames to the byte, each frame
   /// acknowledged by one frame at most, and the headers of the packets that were counted. Control links beat beside
-  /// them, about a kilobyte ten times a second.
+  /// them, about a kilobyte ten times a second. On a machine that is busy elsewhere TCP takes a late acknowledgement
+  /// for a lost packet and sends segments again: those are counted by the kernel.
   void expect_closed_form(const std::string& algorithm, const Run& run) {
     for (int host : {0, 1}) {
       const auto round = [&](int of) { return crossing_of(algorithm, of) + crossing_of("one-shot", of, 0); };
@@ -127,7 +132,9 @@ class SeveralHosts : public testing::Test {
       const auto beats = static_cast<uint64_t>((run.seconds + 1) * 10 * kPerHost * 1200);
       const auto& sent = run.sent[static_cast<size_t>(host)];
       EXPECT_GE(sent.bytes, least + sent.packets * kLeastHeaders) << algorithm << ", host " << host;
-      EXPECT_LE(sent.bytes, least + acks + beats + sent.packets * kMostHeaders) << algorithm << ", host " << host;
+      const uint64_t again = sent.segments_again * (kSegmentBytes + kMostHeaders);
+      EXPECT_LE(sent.bytes, least + acks + beats + sent.packets * kMostHeaders + again)
+          << algorithm << ", host " << host << ", " << sent.segments_again << " TCP segments sent again";
       // Packets of a veth are up to 64 KiB long; even at 1,448 bytes of payload and an acknowledgement for each,
       // headers were less than a tenth.
       EXPECT_LE(sent.packets * kMostHeaders, least / 10);
@@ -150,9 +157,10 @@ TEST_F(SeveralHosts, HierarchicalSendsTheLeastBytesBetweenHostsAndIsTheDefault) 
   for (const auto& [name, run] : {std::pair{"hierarchical", hierarchical}, {"ring", ring}})
     std::printf(
         "{\"metric\":\"two_hosts_1gbit_all_reduce\",\"algorithm\":\"%s\",\"bytes\":%llu,\"rounds\":%d,"
-        "\"ms_per_round\":%.1f,\"sent_by_host_0\":%llu,\"sent_by_host_1\":%llu}\n",
+        "\"ms_per_round\":%.1f,\"sent_by_host_0\":%llu,\"sent_by_host_1\":%llu,\"tcp_segments_again\":%llu}\n",
         name, static_cast<unsigned long long>(kBytes), kRounds, run.seconds * 1e3 / kRounds,
-        static_cast<unsigned long long>(run.sent[0].bytes), static_cast<unsigned long long>(run.sent[1].bytes));
+        static_cast<unsigned long long>(run.sent[0].bytes), static_cast<unsigned long long>(run.sent[1].bytes),
+        static_cast<unsigned long long>(run.sent[0].segments_again + run.sent[1].segments_again));
 }
 
 TEST_F(SeveralHosts, SumsOfEverySizeAreRight) {
