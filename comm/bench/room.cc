@@ -76,7 +76,7 @@ double* Room::samples(int rank) const {
 }
 
 Status Room::absent(int rank) const {
-  return {Code::kTimeout, "rank " + std::to_string(rank) + " has not come to the start of the next call",
+  return {Code::kTimeout, "rank " + std::to_string(rank) + " has not come to the gate between two calls",
           comm::Where{.rank = shape_.at.rank, .peer = rank, .operation = "bench"}};
 }
 

@@ -1,8 +1,8 @@
 /// Measures one contender at every point of a plan: the same loop for Rondo and for its rivals.
 ///
 /// Before each timed call every rank rewrites its input and meets the others at the gate; the call's time is the
-/// slowest rank's; after it every rank checks its result, element by element. A barrier moves nothing: of it is checked
-/// that no rank leaves before the last has entered.
+/// slowest rank's; after it every rank checks its result, element by element: where ranks share cores, once all are
+/// back from the call. A barrier moves nothing: of it is checked that no rank leaves before the last has entered.
 #pragma once
 
 #include "comm/bench/contender.h"
