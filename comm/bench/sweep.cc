@@ -165,11 +165,11 @@ class Sweep {
     const Status done = contender_.run(*plan_.collective, call);
     const std::chrono::duration<double, std::micro> took = Clock::now() - begin;
     RONDO_TRY(done);
+    int64_t wrong = is_barrier ? room_.count_absent(static_cast<uint64_t>(number) + 1) : 0;
     // Where ranks share a core, none may begin to check its result while another, which has not yet come to its turn on
     // that core, is still inside the timed call.
     if (room_.cores() == Cores::kShared) RONDO_TRY(room_.gate(comm::in_seconds(kGateSeconds)));
-    const int64_t wrong =
-        is_barrier ? room_.count_absent(static_cast<uint64_t>(number) + 1) : data_.count_wrong(call, number);
+    if (!is_barrier) wrong = data_.count_wrong(call, number);
     if (wrong > 0) room_.add_wrong(wrong);
     return took.count();
   }
