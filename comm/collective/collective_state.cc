@@ -33,7 +33,7 @@ ScheduledCollective::ScheduledCollective(std::shared_ptr<GroupState> group, std:
                  sums == Sums::kInPlace ? std::move(binding) : on_wide_copies(std::move(binding), wide_, wide_result_),
                  std::move(descriptor)) {}
 
-Progress ScheduledCollective::advance(Turn turn) {
+Progress ScheduledCollective::advance(const Turn& turn) {
   const Progress progress = execution_.advance(turn);
   if (progress == Progress::kDone && narrow_.data != nullptr) {
     narrow(wide_result_.empty() ? wide_.data() : wide_result_.data(), narrow_.dtype, narrow_.bytes(),

@@ -39,7 +39,7 @@ class FinishedCollective final : public CollectiveState {
  public:
   explicit FinishedCollective(const Status& outcome) : CollectiveState(nullptr) { finish(outcome); }
   void enqueued(uint64_t) override {}
-  Progress advance(Turn) override { return Progress::kDone; }
+  Progress advance(const Turn&) override { return Progress::kDone; }
   Status status() const override { return outcome(); }
   Where where() const override { return {}; }
   FlightCall flight_call() const override { return {}; }
@@ -55,12 +55,14 @@ class ScheduledCollective final : public CollectiveState {
                       Descriptor descriptor, std::vector<std::byte> storage, Sums sums);
 
   void enqueued(uint64_t sequence) override { execution_.descriptor().sequence = sequence; }
-  Progress advance(Turn turn) override;
+  Progress advance(const Turn& turn) override;
   Status status() const override { return execution_.status(); }
   Where where() const override {
     return where_of(*group(), execution_.descriptor(), execution_.waits_for(), execution_.phase());
   }
-  FlightCall flight_call() const override { return flight_call_of(execution_.descriptor(), execution_.algorithm()); }
+  FlightCall flight_call() const override {
+    return flight_call_of(execution_.descriptor(), FlightName(execution_.algorithm()));
+  }
   FlightPosition flight_position() const override {
     return flight_position_of(*group(), execution_.waits_for(),
                               {.hop = execution_.hop(), .hop_count = execution_.hop_count()});

@@ -144,13 +144,13 @@ Status mismatch(const Descriptor& mine, const Descriptor& theirs, int my_rank, i
                 {.rank = my_rank, .peer = their_rank});
 }
 
-FlightCall flight_call_of(const Descriptor& descriptor, std::string_view algorithm) {
+FlightCall flight_call_of(const Descriptor& descriptor, const FlightName& algorithm) {
   return {.kind = descriptor.kind,
           .dtype = descriptor.dtype,
           .op = descriptor.op,
           .root = descriptor.root,
           .element_count = descriptor.element_count,
-          .algorithm = FlightName(algorithm),
+          .algorithm = algorithm,
           .tag = descriptor.tag};
 }
 

@@ -55,7 +55,7 @@ Status mismatch(const Descriptor& mine, const Descriptor& theirs, int my_rank, i
 
 class GroupState;
 /// For errors of a collective in flight; `waits_for` is a rank of the group, or -1.
-FlightCall flight_call_of(const Descriptor& descriptor, std::string_view algorithm);
+FlightCall flight_call_of(const Descriptor& descriptor, const FlightName& algorithm);
 /// `at` without its peer.
 FlightPosition flight_position_of(const GroupState& group, int waits_for, FlightPosition at);
 Where where_of(const GroupState& group, const Descriptor& descriptor, int waits_for, std::string phase);

@@ -3,15 +3,14 @@
 namespace rondo::comm {
 
 void post_entry(Board& board, const Descriptor& descriptor, double weight) {
-  board.post(descriptor.sequence,
-             {.call = descriptor.packed_call(),
-              .element_count = descriptor.element_count,
-              .tag_hash = descriptor.tag_hash(),
-              .algorithm = descriptor.algorithm_hash,
-              .region = descriptor.region,
-              .offset = descriptor.offset,
-              .weight = weight},
-             descriptor.tag);
+  board.own_entry(descriptor.sequence) = {.call = descriptor.packed_call(),
+                                          .element_count = descriptor.element_count,
+                                          .tag_hash = descriptor.tag_hash(),
+                                          .algorithm = descriptor.algorithm_hash,
+                                          .region = descriptor.region,
+                                          .offset = descriptor.offset,
+                                          .weight = weight};
+  board.post(descriptor.sequence, descriptor.tag);
 }
 
 Status meet_at(const Board& board, const Descriptor& mine, int rank, int peer, const std::vector<int>& job_ranks) {

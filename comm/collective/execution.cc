@@ -48,7 +48,7 @@ Progress Execution::blocked_on(int peer) {
   return Progress::kBlocked;
 }
 
-bool Execution::start(Turn& turn) {
+bool Execution::start(const Turn& turn) {
   started_ = true;
   mine_ = encode(descriptor_);
   const size_t memory = scratch_bytes() + static_cast<size_t>(schedule_->wire_elements) * byte_width(binding_.wire);
@@ -81,7 +81,7 @@ Progress Execution::enter(const Board& board) {
   return Progress::kDone;
 }
 
-Progress Execution::see_descriptor(Turn& turn, int peer) {
+Progress Execution::see_descriptor(const Turn& turn, int peer) {
   Peer& state = peers_[static_cast<size_t>(peer)];
   if (state.descriptor_seen) return Progress::kDone;
   const auto got = turn.transport.receive(peer, theirs_);
@@ -98,7 +98,7 @@ Progress Execution::see_descriptor(Turn& turn, int peer) {
   return Progress::kDone;
 }
 
-Progress Execution::advance(Turn turn) {
+Progress Execution::advance(const Turn& turn) {
   const auto moved = turn.transport.progress(turn.now);
   if (!moved.ok()) return fail(moved.status());
   bool acted = !started_;
@@ -138,7 +138,7 @@ Progress Execution::advance(Turn turn) {
   return progressed || *again == Progress::kProgressed ? Progress::kProgressed : Progress::kBlocked;
 }
 
-Progress Execution::finish(Turn& turn) {
+Progress Execution::finish(const Turn& turn) {
   for (const int peer : schedule_->receives_from) {
     if (const Progress seen = see_descriptor(turn, peer); seen != Progress::kDone) return seen;
   }
@@ -148,7 +148,7 @@ Progress Execution::finish(Turn& turn) {
   return Progress::kDone;
 }
 
-Progress Execution::run(Turn& turn, const Action& action) {
+Progress Execution::run(const Turn& turn, const Action& action) {
   switch (action.kind) {
     case ActionKind::kSend:
       return run_send(turn, action);
@@ -181,7 +181,7 @@ Progress Execution::run(Turn& turn, const Action& action) {
   return fail(Status(Code::kInvalidArgument, "unknown action in a schedule"));
 }
 
-Progress Execution::run_send(Turn& turn, const Action& action) {
+Progress Execution::run_send(const Turn& turn, const Action& action) {
   Peer& peer = peers_[static_cast<size_t>(action.peer)];
   // Tickets count all messages of the group: where descriptors are no messages, the first one of a call comes after
   // those of earlier calls.
@@ -202,7 +202,7 @@ Progress Execution::run_send(Turn& turn, const Action& action) {
   return Progress::kDone;
 }
 
-Progress Execution::run_receive(Turn& turn, const Action& action) {
+Progress Execution::run_receive(const Turn& turn, const Action& action) {
   if (const Progress seen = see_descriptor(turn, action.peer); seen != Progress::kDone) return seen;
   const auto to = resolve(turn, action.to[0]);
   if (!to.ok()) return fail(to.status());
@@ -224,7 +224,7 @@ Progress Execution::run_receive(Turn& turn, const Action& action) {
   return Progress::kDone;
 }
 
-Result<std::span<std::byte>> Execution::resolve(Turn& turn, const Place& place) {
+Result<std::span<std::byte>> Execution::resolve(const Turn& turn, const Place& place) {
   const size_t width = byte_width(place.space == Space::kWire ? binding_.wire : binding_.data.dtype);
   const size_t begin = static_cast<size_t>(place.range.begin) * width;
   const size_t bytes = static_cast<size_t>(place.range.count()) * width;
@@ -263,7 +263,7 @@ void Execution::set_weight(const Place& place, double weight) {
   if (place.rank == schedule_->at.rank) weights_.set(place, weight);
 }
 
-Progress Execution::run_reduce(Turn& turn, const Action& action) {
+Progress Execution::run_reduce(const Turn& turn, const Action& action) {
   const bool mean = binding_.op == ReduceOp::kWeightedMean;
   const bool in_wire = action.to[0].space == Space::kWire;
   double weight = 0;
@@ -298,7 +298,7 @@ Progress Execution::run_reduce(Turn& turn, const Action& action) {
   return status.ok() ? Progress::kDone : fail(std::move(status));
 }
 
-Progress Execution::run_copy(Turn& turn, const Action& action) {
+Progress Execution::run_copy(const Turn& turn, const Action& action) {
   const Place& source = action.from[0];
   const Place& target = action.to[0];
   const auto from = resolve(turn, source);

@@ -36,7 +36,7 @@ class Execution {
  public:
   Execution(std::shared_ptr<const Schedule> schedule, Binding binding, Descriptor descriptor);
 
-  Progress advance(Turn turn);
+  Progress advance(const Turn& turn);
   const Status& status() const { return status_; }
   const Descriptor& descriptor() const { return descriptor_; }
   Descriptor& descriptor() { return descriptor_; }
@@ -58,18 +58,18 @@ class Execution {
   };
   Progress fail(Status status);
   Progress blocked_on(int peer);
-  bool start(Turn& turn);
+  bool start(const Turn& turn);
   /// Where there is a board: goes on when all ranks have posted the same.
   Progress enter(const Board& board);
   /// Takes the peer's descriptor; kDone when it is there and fits.
-  Progress see_descriptor(Turn& turn, int peer);
-  Progress run(Turn& turn, const Action& action);
-  Progress run_send(Turn& turn, const Action& action);
-  Progress run_receive(Turn& turn, const Action& action);
-  Progress run_reduce(Turn& turn, const Action& action);
-  Progress run_copy(Turn& turn, const Action& action);
-  Progress finish(Turn& turn);
-  Result<std::span<std::byte>> resolve(Turn& turn, const Place& place);
+  Progress see_descriptor(const Turn& turn, int peer);
+  Progress run(const Turn& turn, const Action& action);
+  Progress run_send(const Turn& turn, const Action& action);
+  Progress run_receive(const Turn& turn, const Action& action);
+  Progress run_reduce(const Turn& turn, const Action& action);
+  Progress run_copy(const Turn& turn, const Action& action);
+  Progress finish(const Turn& turn);
+  Result<std::span<std::byte>> resolve(const Turn& turn, const Place& place);
   size_t scratch_bytes() const;
   double weight_of(const Place& place) const;
   void set_weight(const Place& place, double weight);

@@ -16,6 +16,7 @@ constexpr size_t kStagingBytes = size_t{2} << 20;
 constexpr int64_t kPiecesInTurn = 2;
 // Up to here everybody reads all operands: one round of flags beats the fewer bytes of two.
 constexpr size_t kCarriedBytes = 2 * 1024;
+constexpr FlightName kFlightName("push");
 // Looks at a flag before advance() gives up: about as long as a flag takes between two cores, many times over.
 constexpr int kLooks = 300;
 
@@ -41,7 +42,7 @@ constexpr int64_t divided_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
-FusedCollective::FusedCollective(std::shared_ptr<GroupState> group, Call call)
+FusedCollective::FusedCollective(std::shared_ptr<GroupState> group, Call&& call)
     : CollectiveState(std::move(group)),
       call_(std::move(call)),
       kind_(call_.descriptor.kind == CollectiveKind::kSend ? CollectiveKind::kBroadcast : call_.descriptor.kind),
@@ -60,12 +61,14 @@ Where FusedCollective::where() const {
   return where_of(*group(), call_.descriptor, waits_for_, kPhases[static_cast<size_t>(step_)]);
 }
 
-FlightCall FusedCollective::flight_call() const { return flight_call_of(call_.descriptor, "push"); }
+FlightCall FusedCollective::flight_call() const { return flight_call_of(call_.descriptor, kFlightName); }
 
 FlightPosition FusedCollective::flight_position() const {
   const auto hop = static_cast<uint16_t>(step_ == Step::kLeave ? 2 : step_ > Step::kEntry ? 1 : 0);
   return flight_position_of(*group(), waits_for_, {.hop = hop, .hop_count = 3});
 }
+
+bool FusedCollective::carries(size_t byte_count) { return byte_count <= kCarriedBytes; }
 
 Progress FusedCollective::fail(Status status) {
   status_ = std::move(status);
@@ -77,7 +80,7 @@ Progress FusedCollective::blocked_on(int peer) {
   return Progress::kBlocked;
 }
 
-Progress FusedCollective::advance(Turn turn) {
+Progress FusedCollective::advance(const Turn& turn) {
   Board& board = *turn.transport.board();
   Progress progress = Progress::kDone;
   if (step_ == Step::kPost) post(board);
@@ -139,7 +142,7 @@ Progress FusedCollective::enter(const Turn& turn, const Board& board) {
 }
 
 FusedCollective::Step FusedCollective::way(const Board& board) {
-  if (call_.data.byte_count() <= kCarriedBytes) return Step::kCarried;
+  if (carries(call_.data.byte_count())) return Step::kCarried;
   const auto& given = board.entry(kind() == CollectiveKind::kBroadcast ? call_.descriptor.root : 0, sequence());
   bool registered = given.region != 0;
   for (int rank = 0; rank < ranks_ && kind() != CollectiveKind::kBroadcast; ++rank) {
@@ -222,7 +225,7 @@ Progress FusedCollective::carried(const Board& board) {
 
 // --- registered: the owner of a slice serves all.
 
-Progress FusedCollective::find_peers(Turn& turn, const Board& board) {
+Progress FusedCollective::find_peers(const Turn& turn, const Board& board) {
   for (; peer_ < ranks_; ++peer_) {
     const bool needed = kind() != CollectiveKind::kBroadcast || peer_ == call_.descriptor.root;
     std::byte*& found = peers_[static_cast<size_t>(peer_)];
@@ -271,7 +274,7 @@ Status FusedCollective::move_segment(Slice segment) {
   return reduce_to({.all = outputs, .own = 1}, segment.count);
 }
 
-Progress FusedCollective::registered(Turn& turn, Board& board) {
+Progress FusedCollective::registered(const Turn& turn, Board& board) {
   if (part_ == 0) {
     if (const Progress found = find_peers(turn, board); found != Progress::kDone) return found;
     for (int rank = 0; rank < ranks_; ++rank) {  // marks who is left out
@@ -322,7 +325,7 @@ std::byte* FusedCollective::staging(int rank, int64_t piece, int slice) const {
   return peers_[static_cast<size_t>(rank)] + (index + static_cast<size_t>(slice)) * block;
 }
 
-Progress FusedCollective::find_staging(Turn& turn) {
+Progress FusedCollective::find_staging(const Turn& turn) {
   const bool broadcasts = kind() == CollectiveKind::kBroadcast;  // through the root's alone
   if (turn.staging.empty() && (!broadcasts || is_root())) {
     const auto wanted = static_cast<size_t>(ranks_) * 64 * static_cast<size_t>(kPiecesInTurn);
@@ -348,7 +351,7 @@ Progress FusedCollective::find_staging(Turn& turn) {
   return Progress::kDone;
 }
 
-Progress FusedCollective::staged(Turn& turn, Board& board) {
+Progress FusedCollective::staged(const Turn& turn, Board& board) {
   if (part_ == 0) {
     if (const Progress found = find_staging(turn); found != Progress::kDone) return found;
   }

@@ -37,10 +37,13 @@ class FusedCollective final : public CollectiveState {
     double weight = 1;
     StoreKind stores = StoreKind::kPlain;  // into memory that peers read
   };
-  FusedCollective(std::shared_ptr<GroupState> group, Call call);
+  FusedCollective(std::shared_ptr<GroupState> group, Call&& call);
+
+  /// Whether a call that hands in so much goes by the flag lines alone, wherever its memory lies.
+  static bool carries(size_t byte_count);
 
   void enqueued(uint64_t sequence) override { call_.descriptor.sequence = sequence; }
-  Progress advance(Turn turn) override;
+  Progress advance(const Turn& turn) override;
   Status status() const override { return status_; }
   Where where() const override;
   FlightCall flight_call() const override;
@@ -60,11 +63,11 @@ class FusedCollective final : public CollectiveState {
   Progress enter(const Turn& turn, const Board& board);
   Step way(const Board& board);
   Progress carried(const Board& board);
-  Progress registered(Turn& turn, Board& board);
-  Progress find_peers(Turn& turn, const Board& board);
+  Progress registered(const Turn& turn, Board& board);
+  Progress find_peers(const Turn& turn, const Board& board);
   Status move_segment(Slice segment);
-  Progress staged(Turn& turn, Board& board);
-  Progress find_staging(Turn& turn);
+  Progress staged(const Turn& turn, Board& board);
+  Progress find_staging(const Turn& turn);
   Progress staged_reduce(const Turn& turn, Board& board);
   Progress staged_gather(const Turn& turn, Board& board);
   Progress staged_broadcast(const Turn& turn, Board& board);
@@ -100,7 +103,7 @@ class FusedCollective final : public CollectiveState {
   int waits_for_ = -1;
   double total_weight_ = 0;
   // Three lists, by rank: the memory of peers, operands of a reduction, its outputs. Few ranks need no allocation.
-  std::array<std::byte*, 3 * 8> few_{};
+  std::array<std::byte*, 3 * 8> few_;
   std::vector<std::byte*> many_;
   std::span<std::byte*> peers_, operands_, outputs_;
   Status status_;

@@ -111,16 +111,19 @@ bool needs_widening(const Algorithm& algorithm, int world_size, DType dtype) {
          world_size > 2;
 }
 
-Work launch_fused(Group& group, const Launch& request, Descriptor descriptor) {
+Work launch_fused(Group& group, const Launch& request, Descriptor&& descriptor) {
   GroupState& state = *group.state();
-  const BufferView& shared = request.kind == CollectiveKind::kAllGather ? request.output : request.data;
-  if (const auto registered = state.find_registered({shared.bytes(), shared.byte_count()})) {
-    descriptor.region = registered->id;
-    descriptor.offset = registered->offset;
+  StoreKind stores = StoreKind::kPlain;
+  if (!FusedCollective::carries(request.data.byte_count())) {
+    const BufferView& shared = request.kind == CollectiveKind::kAllGather ? request.output : request.data;
+    if (const auto registered = state.find_registered({shared.bytes(), shared.byte_count()})) {
+      descriptor.region = registered->id;
+      descriptor.offset = registered->offset;
+    }
+    const Landing landing = descriptor.region != 0 ? Landing::kRegistered : Landing::kStaging;
+    stores = state.tuner().stores(shared.byte_count(), landing);
   }
   const bool in_place = request.output.data == nullptr;
-  const Landing landing = descriptor.region != 0 ? Landing::kRegistered : Landing::kStaging;
-  const StoreKind stores = state.tuner().stores(shared.byte_count(), landing);
   auto operation = std::make_shared<FusedCollective>(
       group.state(), FusedCollective::Call{.descriptor = std::move(descriptor),
                                            .data = request.data,

@@ -140,7 +140,7 @@ void GroupState::learn(const Measured& measured) {
   rules_hash_ = rules_hash_of(identity_.options, measured.encode());
 }
 
-void GroupState::enqueue(const std::shared_ptr<Operation>& operation) {
+void GroupState::enqueue(std::shared_ptr<Operation> operation) {
   const TimePoint now = endpoint_->env().now();
   const MutexLock lock(mutex_);
   // Who comes after the group has ended came too late: a peer that is about to name the absent must still find it so.
@@ -153,7 +153,7 @@ void GroupState::enqueue(const std::shared_ptr<Operation>& operation) {
     operation->finish(reason_for(*operation));
     return;
   }
-  queue_.push_back(operation);
+  queue_.push_back(std::move(operation));
   last_call_ = now;
   advance_locked(now, Patience::kGlance);
 }
@@ -199,7 +199,7 @@ bool GroupState::advance_locked(TimePoint now, Patience patience) {
   }
   switch (head.advance({*this, *transport_, scratch_, staging_, now, patience})) {
     case Progress::kDone: {
-      const auto done = queue_.front();
+      const auto done = std::move(queue_.front());
       queue_.pop_front();
       head_started_ = false;
       done->note.finished(now);

@@ -68,7 +68,7 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   int job_rank(int group_rank) const { return identity_.job_ranks[static_cast<size_t>(group_rank)]; }
 
   /// Queues an operation and advances once. A group that ended finishes it with the reason at once.
-  void enqueue(const std::shared_ptr<Operation>& operation) RONDO_EXCLUDES(mutex_);
+  void enqueue(std::shared_ptr<Operation> operation) RONDO_EXCLUDES(mutex_);
   /// Advances the oldest operation. True when anything moved. Returns at once when another thread is at it.
   bool progress(TimePoint now, Patience patience = Patience::kGlance) RONDO_EXCLUDES(mutex_);
   /// The same at the time of the call that came last, patiently: of a call that is waited for at once nothing else

@@ -34,7 +34,7 @@ class Operation {
   /// Takes its number in the group. Called once, under the group's lock, in issue order.
   virtual void enqueued(uint64_t sequence) = 0;
   /// Goes on as far as it can without blocking, by at most one segment. Only the oldest operation of a group is asked.
-  virtual Progress advance(Turn turn) = 0;
+  virtual Progress advance(const Turn& turn) = 0;
   /// Why advance() said kFailed.
   virtual Status status() const = 0;
   /// Publishes the outcome. After that the operation touches no memory of its caller.

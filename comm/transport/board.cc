@@ -87,9 +87,8 @@ void Board::ring_all() {
   }
 }
 
-void Board::post(uint64_t sequence, const BoardEntry& entry, std::string_view tag) {
+void Board::post(uint64_t sequence, std::string_view tag) {
   Line& mine = own_line(sequence);
-  mine.entry = entry;
   TagText& text = layouts_[static_cast<size_t>(options_.rank)]->tags[sequence % kLines];
   text.length = std::min(tag.size(), kTagBytes);
   if (text.length > 0) std::memcpy(text.text.data(), tag.data(), text.length);

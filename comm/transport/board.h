@@ -68,11 +68,13 @@ class Board {
 
   // --- this rank.
 
-  /// Where the payload of `sequence` goes before post(); of the slots, the one that `sequence` may use.
+  /// Where entry and payload of `sequence` go before post(); of the slots, the one that `sequence` may use.
+  BoardEntry& own_entry(uint64_t sequence) { return own_line(sequence).entry; }
   std::span<std::byte, kInlineBytes> inline_payload(uint64_t sequence) { return own_line(sequence).payload; }
   std::span<std::byte> slot(uint64_t sequence) { return slot_of(options_.rank, sequence); }
-  /// Shows the entry of `sequence` and wakes who waits for it. `tag`: for messages, its first 160 bytes are kept.
-  void post(uint64_t sequence, const BoardEntry& entry, std::string_view tag);
+  /// Shows what was written for `sequence` and wakes who waits for it. `tag`: for messages, its first 160 bytes are
+  /// kept.
+  void post(uint64_t sequence, std::string_view tag);
   /// Raises this rank's phase in `sequence`, from 0; everything stored before is visible to who sees it.
   void set_phase(uint64_t sequence, uint64_t phase);
 

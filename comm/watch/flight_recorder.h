@@ -25,11 +25,12 @@
 
 namespace rondo::comm {
 
-/// A short text in two words; made once and kept where that is possible.
+/// A short text in two words, as it lies in memory; made once and kept where that is possible.
 struct FlightName {
   FlightName() = default;
-  explicit FlightName(std::string_view text) {
-    std::memcpy(words.data(), text.data(), std::min(text.size(), flight::kAlgorithmBytes));
+  explicit constexpr FlightName(std::string_view text) {
+    for (size_t i = 0; i < std::min(text.size(), flight::kAlgorithmBytes); ++i)
+      words[i / 8] |= uint64_t{static_cast<unsigned char>(text[i])} << (8 * (i % 8));
   }
   std::array<uint64_t, 2> words{};
 };
