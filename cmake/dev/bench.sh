@@ -9,9 +9,9 @@ verb_bench() {
     suite=$1
     targets=("rondo_${suite}_bench") settings=(-DRONDO_BUILD_SUITES=ON)
     shift
-    run_setup --tier comm --tier suites
+    run_setup --tier launcher --tier suites
   else
-    run_setup --tier comm
+    run_setup --tier launcher
   fi
   case $given in
     *" --help "* | *" -h "*) ;;

@@ -8,8 +8,9 @@ build() {
   case $preset in
     dev | ci | asan) tiers+=(--tier test) ;;
     release) ;;
-    tsan | comm-only) tiers=(--tier comm --tier test) ;;
-    *) usage_error "unknown preset '$preset'; use dev, release, ci, asan, tsan or comm-only" ;;
+    tsan | torch-free) tiers=(--tier launcher --tier test) ;;
+    comm-only) tiers=(--tier comm --tier test) ;;
+    *) usage_error "unknown preset '$preset'; use dev, release, ci, asan, tsan, torch-free or comm-only" ;;
   esac
   run_setup "${tiers[@]}"
   configure "$preset"
@@ -22,7 +23,7 @@ build() {
 configure() {
   local preset=$1 wanted=
   case $preset in
-    tsan | comm-only) ;;
+    tsan | torch-free | comm-only) ;;
     *) wanted=$(source cmake/dev/setup.sh && libtorch_folder) ;;
   esac
   # A build folder remembers which LibTorch it found: another one is a reason to look again.
@@ -31,11 +32,23 @@ configure() {
   cmake --preset "$preset" -U 'LibTorch_*' --log-level=NOTICE
 }
 
+# default_preset PRESET: that one, but comm-only on a machine that was set up for no more.
+default_preset() {
+  if [ -e build/comm-only-machine ] && ! (source cmake/dev/setup.sh && libtorch_ready); then
+    say "set up without LibTorch: comm alone" >&2
+    printf 'comm-only\n'
+  else
+    printf '%s\n' "$1"
+  fi
+}
+
 verb_build() {
-  local preset=dev
+  local preset
   if [ "${1:-}" = --preset ]; then
     preset=${2:?dev: build: --preset needs a name}
     shift 2
+  else
+    preset=$(default_preset dev)
   fi
   build "$preset" "$@"
 }

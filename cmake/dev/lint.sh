@@ -67,7 +67,7 @@ lint_scripts() {
 
 # clang-tidy on the sources without torch headers, and on a few changed ones with them; with an argument on everything.
 lint_tidy() {
-  local preset=comm-only files changed=()
+  local preset=torch-free files changed=()
   source cmake/dev/build.sh
   mapfile -t files < <(sources 'comm/*.cc' 'launcher/*.cc')
   if [ -n "${1:-}" ]; then
@@ -85,7 +85,7 @@ tidy_files() {
   local preset=$1
   shift
   case $preset in
-    comm-only) run_setup --tier comm --tier test ;;
+    torch-free) run_setup --tier launcher --tier test ;;
     *) run_setup --tier train --tier test ;;
   esac
   configure "$preset" >/dev/null

@@ -5,9 +5,10 @@
 # Read by name in missing_packages.
 # shellcheck disable=SC2034
 {
-packages_comm=(g++ cmake ninja-build ccache mold pkg-config libssl-dev libhwy-dev libisal-dev libxxhash-dev libprotobuf-dev protobuf-compiler
-  libcli11-dev libtomlplusplus-dev nlohmann-json3-dev zlib1g-dev)
-packages_train=("${packages_comm[@]}" python3 python3-pip dataset-fashion-mnist)
+packages_comm=(g++ cmake ninja-build ccache mold pkg-config libssl-dev libhwy-dev libisal-dev libxxhash-dev
+  libcli11-dev nlohmann-json3-dev)
+packages_launcher=("${packages_comm[@]}" libprotobuf-dev protobuf-compiler libtomlplusplus-dev)
+packages_train=("${packages_launcher[@]}" zlib1g-dev python3 python3-pip dataset-fashion-mnist)
 packages_suites=(libbenchmark-dev)
 packages_test=(libgtest-dev libgmock-dev librapidcheck-dev python3 iproute2 nftables "${packages_suites[@]}")
 packages_lint=(clang-format-16 clang-tidy-16 shellcheck python3)
@@ -17,13 +18,13 @@ packages_rivals=(openmpi-bin libopenmpi-dev mpich libmpich-dev libgloo-dev)
 readonly libtorch_disk_mb=2000 libtorch_fetch_mb=540 pytorch_disk_mb=6000
 
 setup() {
-  local tiers=() quiet='' check='' libtorch='' pytorch=''
+  local tiers=() quiet='' check='' libtorch='' pytorch='' comm_only=''
   while [ $# -gt 0 ]; do
     case $1 in
       --check) check=1 ;;
-      --comm-only) tiers+=(comm test lint) ;;
+      --comm-only) tiers+=(comm test lint) comm_only=1 ;;
       --pytorch) tiers+=(pytorch) pytorch=1 ;;
-      --rivals) tiers+=(comm rivals) ;;
+      --rivals) tiers+=(launcher rivals) ;;
       --tier) tiers+=("$2"); shift ;;   # what the other verbs ask for
       --quiet) quiet=1 ;;
       *) usage_error "setup: unknown argument '$1'; use --check, --comm-only, --rivals or --pytorch" ;;
@@ -40,6 +41,14 @@ setup() {
   [ -z "$libtorch" ] || install_libtorch
   [ -z "$pytorch" ] || install_pytorch
   [ -n "$quiet" ] || say "set-up is complete (tiers: ${tiers[*]})"
+  [ -z "$comm_only" ] || remember_comm_only
+}
+
+# `./dev build` and `./dev test` then mean comm alone, until LibTorch is there.
+remember_comm_only() {
+  mkdir -p build
+  touch build/comm-only-machine
+  libtorch_ready || say "without LibTorch and Protobuf \`./dev build\` and \`./dev test\` take comm alone; \`./dev setup\` brings the rest"
 }
 
 setup_check() {

@@ -154,7 +154,9 @@ TEST_P(Recovery, TakesFreshMemoryWhileAPeerMayStoreAndTheOldOnceAllHaveLeft) {
         together.arrive_and_wait();
 
         // Rank 2 hears of the abort; rank 1 does not look, and could still store.
-        if (rank == 2) EXPECT_EQ(barrier(*first).wait(deadline).code(), Code::kAborted);
+        if (rank == 2) {
+          EXPECT_EQ(barrier(*first).wait(deadline).code(), Code::kAborted);
+        }
         together.arrive_and_wait();
         Region fresh;
         if (rank == 0) {
@@ -167,10 +169,14 @@ TEST_P(Recovery, TakesFreshMemoryWhileAPeerMayStoreAndTheOldOnceAllHaveLeft) {
         together.arrive_and_wait();
         if (rank == 1 && !late.empty()) std::ranges::fill(late, std::byte{0xff});  // as a store that was on its way
         together.arrive_and_wait();
-        if (rank == 0) EXPECT_TRUE(is_filled_with(fresh.bytes(), std::byte{0x5a}));
+        if (rank == 0) {
+          EXPECT_TRUE(is_filled_with(fresh.bytes(), std::byte{0x5a}));
+        }
         together.arrive_and_wait();
 
-        if (rank == 1) EXPECT_EQ(barrier(*first).wait(deadline).code(), Code::kAborted);
+        if (rank == 1) {
+          EXPECT_EQ(barrier(*first).wait(deadline).code(), Code::kAborted);
+        }
         together.arrive_and_wait();
         auto again = second->allocate(kBytes, "bucket");
         RONDO_ASSERT_OK(again);

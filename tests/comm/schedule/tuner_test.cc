@@ -139,8 +139,9 @@ TEST(Tuner, NothingThatIsMeasuredMovesTheOrderOfSums) {
           call.wire = wire;
           const std::string_view chosen = tuner.choose(call);
           ASSERT_EQ(order(chosen), order(blank.choose(call))) << chosen << " on " << ranks << " ranks";
-          if (wire == Wire::kNarrow && ranks <= 16)
+          if (wire == Wire::kNarrow && ranks <= 16) {
             ASSERT_EQ(find_algorithm(chosen)->narrowest, Wire::kNarrow) << chosen;
+          }
         }
       }
     }

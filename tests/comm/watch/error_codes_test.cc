@@ -307,7 +307,9 @@ TEST_P(ErrorCode, NamesTheRankThatReportsAndTheOneThatItIsAbout) {
   EXPECT_EQ(status.where().peer, row.peer) << status.text();
   EXPECT_THAT(status.text(), testing::HasSubstr("(rank " + std::to_string(row.rank)));
   EXPECT_THAT(status.text(), testing::HasSubstr(row.operation));
-  if (row.peer >= 0) EXPECT_THAT(status.message(), testing::HasSubstr("rank " + std::to_string(row.peer)));
+  if (row.peer >= 0) {
+    EXPECT_THAT(status.message(), testing::HasSubstr("rank " + std::to_string(row.peer)));
+  }
 }
 
 }  // namespace
