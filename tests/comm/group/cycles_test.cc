@@ -32,7 +32,7 @@ Holdings holdings() {
 }
 
 class Cycles : public testing::TestWithParam<TransportKind> {};
-INSTANTIATE_TEST_SUITE_P(All, Cycles, testing::Values(TransportKind::kInproc, TransportKind::kTcp),
+INSTANTIATE_TEST_SUITE_P(All, Cycles, testing::Values(TransportKind::kInproc, TransportKind::kTcp, TransportKind::kShm),
                          [](const auto& of) { return std::string(name(of.param)); });
 
 TEST_P(Cycles, AThousandGroupsLeaveNoDescriptorMappingOrThread) {

@@ -3,12 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <barrier>
 #include <mutex>
 #include <string>
 #include <vector>
 
 #include "rondo/comm/collectives.h"
 #include "tests/support/damaging_env.h"
+#include "tests/support/descriptors.h"
 #include "tests/support/run_ranks.h"
 
 namespace rondo::comm {
@@ -163,6 +165,31 @@ TEST(Links, ThatDamageEveryPayloadEndInAnErrorAndStayReadable) {
     most = std::max(most, links[static_cast<size_t>(rank)][0].bad_payloads);
   }
   EXPECT_EQ(most, 3u);
+}
+
+TEST(Links, OfARingAreMadeToTwoNeighboursWhenTheyAreFirstNeeded) {
+  constexpr int kMany = 8;
+  std::barrier together(kMany);
+  size_t before = 0, after = 0;
+  test::run_endpoints(kMany,
+                      [&](Endpoint& endpoint) {
+                        const Deadline deadline = in_seconds(60);
+                        auto group = Group::create(endpoint, {.algorithm = "ring"}, deadline);
+                        RONDO_ASSERT_OK(group);
+                        EXPECT_TRUE(group->links().empty());
+                        together.arrive_and_wait();
+                        if (group->rank() == 0) before = test::open_descriptors();
+                        together.arrive_and_wait();
+                        std::vector<float> values(kElements, 1.0F);
+                        EXPECT_TRUE(all_reduce(*group, view(values), ReduceOp::kSum).wait(deadline).ok());
+                        EXPECT_EQ(values[0], kMany);
+                        EXPECT_EQ(group->links().size(), 2u);
+                        together.arrive_and_wait();
+                        if (group->rank() == 0) after = test::open_descriptors();
+                        together.arrive_and_wait();
+                      },
+                      {.transport = TransportKind::kTcp});
+  EXPECT_EQ(after - before, 2u * kMany) << "a connection between neighbours, with two ends in this process";
 }
 
 TEST(Links, WithoutFaultsCountNothing) {
