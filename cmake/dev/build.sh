@@ -34,7 +34,7 @@ configure() {
 
 # default_preset PRESET: that one, but comm-only on a machine that was set up for no more.
 default_preset() {
-  if [ -e build/comm-only-machine ] && ! (source cmake/dev/setup.sh && libtorch_ready); then
+  if [ -e "$(cache_folder)/comm-only" ] && ! (source cmake/dev/setup.sh && libtorch_ready); then
     say "set up without LibTorch: comm alone" >&2
     printf 'comm-only\n'
   else

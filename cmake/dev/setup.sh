@@ -44,10 +44,11 @@ setup() {
   [ -z "$comm_only" ] || remember_comm_only
 }
 
-# `./dev build` and `./dev test` then mean comm alone, until LibTorch is there.
+# Of this machine, so that every clone on it knows: `./dev build` and `./dev test` then mean comm alone, until LibTorch is
+# there.
 remember_comm_only() {
-  mkdir -p build
-  touch build/comm-only-machine
+  mkdir -p "$(cache_folder)"
+  touch "$(cache_folder)/comm-only"
   libtorch_ready || say "without LibTorch and Protobuf \`./dev build\` and \`./dev test\` take comm alone; \`./dev setup\` brings the rest"
 }
 

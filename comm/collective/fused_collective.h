@@ -102,7 +102,8 @@ class FusedCollective final : public CollectiveState {
   int part_ = 0;      // of a staged piece
   int waits_for_ = -1;
   double total_weight_ = 0;
-  // Three lists, by rank: the memory of peers, operands of a reduction, its outputs. Few ranks need no allocation.
+  // Three lists, by rank: the memory of peers, operands of a reduction, its outputs. Few ranks need no
+  // allocation; none is cleared, each is written before it is read.
   std::array<std::byte*, 3 * 8> few_;
   std::vector<std::byte*> many_;
   std::span<std::byte*> peers_, operands_, outputs_;

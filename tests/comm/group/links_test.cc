@@ -1,4 +1,5 @@
-/// Groups over links whose frames are damaged on the way: right results, and the links are counted and named.
+/// The links of a group: made where and when they are needed; where frames are damaged on the way results are right,
+/// and the links are counted and named.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -55,7 +55,7 @@ TEST(Interleavings, EndInARightResultOrANamedErrorNeverInAHang) {
   }
   constexpr auto kDrops = static_cast<size_t>(Trouble::kDrops), kFlips = static_cast<size_t>(Trouble::kFlips);
   for (size_t trouble = 1; trouble < troubles.size(); ++trouble) {
-    if (trouble == kDrops) continue;  // so seldom an error that 2,000 stories may have none
+    if (trouble == kDrops && rounds.first > 0) continue;  // seldom an error: other 2,000 stories may have none
     EXPECT_GT(troubles[trouble], 0u) << name(static_cast<Trouble>(trouble));
   }
   EXPECT_EQ(troubles[0], 0u);
