@@ -78,7 +78,7 @@ Status check(const Content& content, const ReplicaOptions& options, int rank) {
 }  // namespace
 
 Replica::Replica(std::shared_ptr<JobState> job, torch::nn::Module& module, const ReplicaOptions& options)
-    : job_(std::move(job)), gradient_group_(job_->make_gradient_group()) {
+    : job_(std::move(job)), module_(module), gradient_group_(job_->make_gradient_group()) {
   Content content = content_of(module, options);
   // Compared first: where one rank's model is wrong, the others' word about the difference is the better message.
   throw_if_error(compare_models(gradient_group_, content.table));
@@ -121,6 +121,8 @@ torch::Tensor DistributedDataParallel::weigh(const torch::Tensor& mean_loss, dou
   trainer::throw_if_error(replica_->reducer().weigh(count));
   return mean_loss * count;
 }
+
+void DistributedDataParallel::sync_batch_norm() { replica_->sync_batch_norm(); }
 
 NoSync DistributedDataParallel::no_sync() { return NoSync(replica_); }
 

@@ -2,10 +2,11 @@
 #pragma once
 
 #include <memory>
-#include <vector>
+#include <optional>
 
 #include "trainer/gradient/model_agreement.h"
 #include "trainer/gradient/reducer.h"
+#include "trainer/gradient/sync_batch_norm.h"
 #include "trainer/init/job_state.h"
 
 namespace rondo::trainer {
@@ -17,12 +18,15 @@ class Replica {
   Reducer& reducer() { return *reducer_; }
   std::string description();
   JobState& job() { return *job_; }
+  void sync_batch_norm() { batch_norm_.emplace(job_->model_group(), module_); }
   void close(Reducer::Ending ending) { reducer_->close(ending); }
 
  private:
   std::shared_ptr<JobState> job_;  // shared with the Job's copies
+  torch::nn::Module& module_;      // the user's
   comm::Group gradient_group_;
   std::shared_ptr<Reducer> reducer_;  // shared, weakly, with its hooks
+  std::optional<SyncBatchNorm> batch_norm_;
 };
 
 }  // namespace rondo::trainer

@@ -18,7 +18,6 @@
 #include "trainer/data/sample_order.h"
 #include "trainer/models/models.h"
 #include "trainer/observe/metrics.h"
-#include "trainer/step/one_cycle.h"
 
 namespace rondo::trainer {
 namespace {
@@ -216,7 +215,8 @@ class ImageRun {
     const EpochKey key{.seed = static_cast<uint64_t>(settings_.integer("seed")), .epoch = from.epoch};
     const std::vector<int64_t> order = permutation(key, train_.count());
     const int64_t steps = order_plan_.steps_per_epoch();
-    const OneCycle cycle{.peak = settings_.number("lr"), .total_steps = settings_.integer("epochs") * steps};
+    const double peak = settings_.number("lr");
+    const RateSchedule cycle = one_cycle({.peak = peak, .total_steps = settings_.integer("epochs") * steps});
     const Batch storage(order_plan_.batch);
     epoch_ = {};
     epoch_start_ = SteadyClock::now();
@@ -233,7 +233,7 @@ class ImageRun {
         batch.labels.data_ptr<int64_t>()[i] = train_.labels[static_cast<size_t>(sample)];
       }
 
-      const double rate = cycle.at(from.epoch * steps + step);
+      const double rate = cycle.rate(peak, from.epoch * steps + step);
       for (auto& group : optimizer.param_groups()) group.options().set_lr(rate);
       optimizer.zero_grad();
       torch::Tensor loss = torch::nn::functional::cross_entropy(net_->forward(batch.images), batch.labels);

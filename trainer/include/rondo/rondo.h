@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "rondo/error.h"
+#include "rondo/rate_schedule.h"
 #include "rondo/verdict.h"
 
 namespace rondo {
@@ -137,6 +138,10 @@ class DistributedDataParallel {
   /// allowed.
   torch::Tensor weigh(const torch::Tensor& mean_loss, double count);
   NoSync no_sync();
+  /// From now on every BatchNorm1d, 2d and 3d of the module normalises over the batch of all ranks in training mode, in
+  /// forward and backward, and keeps running statistics that are equal on all ranks. Batches may differ in size, also
+  /// be empty. Call it on every rank. Cost: an exchange of three numbers a channel in forward and two in backward.
+  void sync_batch_norm();
   /// The step point of a plain LibTorch optimizer.
   void step(torch::optim::Optimizer& optimizer);
 
@@ -152,7 +157,74 @@ class DistributedDataParallel {
 /// Every parameter of `module` once. LibTorch's parameters() lists a tied one as often as it is registered.
 std::vector<torch::Tensor> parameters(const torch::nn::Module& module);
 
+/// Multiplies losses so that small gradients survive in float16, and finds the factor: halved at every step whose
+/// gradients overflowed (which is skipped), doubled after `interval` good ones. The numbers are those of
+/// torch.amp.GradScaler. Reduced gradients are bit-equal on all ranks, so all find the same factor without a word.
+class LossScale {
+ public:
+  struct Options {
+    double initial = 65'536;
+    double growth = 2;     // > 1
+    double backoff = 0.5;  // in (0, 1)
+    int64_t interval = 2000;
+  };
+  struct State {
+    double factor = 1;
+    int64_t good_steps = 0;  // since the factor changed
+    bool operator==(const State&) const = default;
+  };
+  LossScale() : LossScale(Options()) {}
+  explicit LossScale(const Options& options);
+
+  /// What backward() is called on.
+  torch::Tensor scale(const torch::Tensor& loss) const { return loss * state_.factor; }
+  double factor() const { return state_.factor; }
+  /// The optimizer's: a step's gradients were finite, or not.
+  void update(bool finite);
+
+  const State& state() const { return state_; }
+  void restore(const State& state) { state_ = state; }
+
+ private:
+  Options options_;
+  State state_;
+};
+
+/// What is done to reduced gradients before an optimizer takes them; alike on all ranks, because they are.
+struct StepRules {
+  /// The 2-norm of all gradients of the optimizer together is brought down to this: clip_grad_norm_. 0: it is not.
+  double clip_norm = 0;
+  /// Whether gradients that are not all finite are taken.
+  enum class NonFinite : uint8_t { kTaken, kSkipped } non_finite = NonFinite::kTaken;
+  /// Gradients are divided by its factor first, non-finite ones are skipped, and it learns. Must outlive the optimizer.
+  LossScale* loss_scale = nullptr;
+};
+
+/// What became of the last step(). `norm`: of all gradients, unscaled and before they were clipped; -1: none was asked
+/// for, or the step was skipped before.
+struct StepReport {
+  bool applied = false;
+  double norm = -1;
+};
+
 namespace trainer {
+/// The rules of an optimizer and its last step.
+class StepGate {
+ public:
+  void set(const StepRules& rules);
+  const StepReport& report() const { return report_; }
+  /// Throws where there are rules: an optimizer that evaluates its loss several times in a step has no one gradient.
+  void refuse_closure() const;
+
+  /// At the step point: completes the reduction, carries out the rules. False: the step is skipped.
+  bool pass(Replica& replica, std::vector<torch::optim::OptimizerParamGroup>& groups);
+
+ private:
+  bool prepare(std::vector<torch::optim::OptimizerParamGroup>& groups);
+  StepRules rules_;
+  StepReport report_;
+};
+
 /// A mark: this optimizer reaches the step point by itself.
 class ReachesStepPoint {
  protected:
@@ -182,14 +254,19 @@ class Optimizer final : public O, public trainer::ReachesStepPoint {
 
   torch::Tensor step(LossClosure closure = nullptr) override {
     if (closure) {
+      gate_.refuse_closure();
       return O::step([&] {
         torch::Tensor loss = closure();
         trainer::reach_step_point(*replica_);
         return loss;
       });
     }
-    return trainer::reach_step_point(*replica_) == trainer::Verdict::kApply ? O::step() : torch::Tensor();
+    return gate_.pass(*replica_, this->param_groups()) ? O::step() : torch::Tensor();
   }
+
+  /// For the steps to come.
+  void set_rules(const StepRules& rules) { gate_.set(rules); }
+  const StepReport& last_step() const { return gate_.report(); }
 
   /// Throws when the last synced backward was not followed by a step point.
   void zero_grad(bool set_to_none = true) {
@@ -199,6 +276,85 @@ class Optimizer final : public O, public trainer::ReachesStepPoint {
 
  private:
   std::shared_ptr<trainer::Replica> replica_;  // shared with the wrapper
+  trainer::StepGate gate_;
+};
+
+/// Sets the rates of an optimizer's groups by a rate schedule, each from the rate that it was made with. The rate of
+/// step 0 is set at once. To go on from a checkpoint: make it as before, load, then restore(position).
+class RateScheduler {
+ public:
+  /// `optimizer` must outlive this.
+  RateScheduler(torch::optim::Optimizer& optimizer, RateSchedule schedule);
+
+  /// After optimizer.step(): sets the rates of the next step.
+  void step() { restore(position_ + 1); }
+  /// Calls of step() so far.
+  int64_t position() const { return position_; }
+  void restore(int64_t position);
+  /// A rate for each group, as they are now.
+  std::vector<double> rates() const;
+
+ private:
+  torch::optim::Optimizer& optimizer_;
+  const RateSchedule schedule_;
+  std::vector<double> bases_;
+  int64_t position_ = 0;
+};
+
+/// Lowers the rates of all groups of an optimizer by a Plateau.
+class PlateauScheduler {
+ public:
+  /// `optimizer` must outlive this.
+  PlateauScheduler(torch::optim::Optimizer& optimizer, const Plateau::Options& options = {});
+
+  /// True when the rates were lowered. `metric` must be equal on all ranks.
+  bool step(double metric);
+  const Plateau::State& state() const { return plateau_.state(); }
+  void restore(const Plateau::State& state) { plateau_.restore(state); }
+
+ private:
+  torch::optim::Optimizer& optimizer_;
+  Plateau plateau_;
+};
+
+/// An exponential moving average of a module's parameters: average = decay * average + (1 - decay) * parameter at each
+/// update, the first of which copies. Replicas are bit-equal, so their averages are, too, without a word. The numbers
+/// are those of torch.optim.swa_utils.AveragedModel with get_ema_multi_avg_fn(decay).
+class Ema {
+ public:
+  /// `module` must outlive this; decay in [0, 1).
+  Ema(torch::nn::Module& module, double decay);
+
+  /// After each step that was applied.
+  void update();
+  int64_t updates() const { return updates_; }
+
+  /// As long as the scope lives the module has the averages for parameters, for evaluation or to be saved; its own come
+  /// back afterwards. One at a time, with no backward in flight.
+  class [[nodiscard]] Scope {
+   public:
+    explicit Scope(Ema& ema);
+    ~Scope();
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Ema& ema_;
+  };
+  Scope averages() { return Scope(*this); }
+
+  /// The averages by the names of the parameters, to be kept with a checkpoint.
+  std::vector<std::pair<std::string, torch::Tensor>> state() const;
+  /// Throws, naming it, when a parameter is missing or differs in shape or dtype.
+  void restore(const std::vector<std::pair<std::string, torch::Tensor>>& state, int64_t updates);
+
+ private:
+  void swap();
+  std::vector<std::string> names_;
+  std::vector<torch::Tensor> parameters_, averages_;
+  const double decay_;
+  int64_t updates_ = 0;
+  bool swapped_ = false;
 };
 
 /// kPadded is the rule of PyTorch's DistributedSampler: the list is lengthened to a multiple of the world size from its
