@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <string>
 
-#include "rondo/rondo.h"
+#include "rondo/checkpoint.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/module_state.h"
 #include "trainer/init/job_state.h"

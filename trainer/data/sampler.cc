@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <mutex>
 
-#include "rondo/rondo.h"
+#include "rondo/sampler.h"
 
 namespace rondo {
 namespace trainer {

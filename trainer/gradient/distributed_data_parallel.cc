@@ -2,8 +2,9 @@
 #include <cstdio>
 #include <exception>
 #include <unordered_map>
+#include <unordered_set>
 
-#include "rondo/rondo.h"
+#include "rondo/distributed_data_parallel.h"
 #include "trainer/gradient/replica.h"
 #include "trainer/torch_bridge/errors.h"
 
@@ -117,9 +118,9 @@ DistributedDataParallel::~DistributedDataParallel() {
                                                  : trainer::Reducer::Ending::kInOrder);
 }
 
-torch::Tensor DistributedDataParallel::weigh(const torch::Tensor& mean_loss, double count) {
+at::Tensor DistributedDataParallel::weigh(const at::Tensor& mean_loss, double count) {
   trainer::throw_if_error(replica_->reducer().weigh(count));
-  return mean_loss * count;
+  return mean_loss.mul(count);
 }
 
 void DistributedDataParallel::sync_batch_norm() { replica_->sync_batch_norm(); }
@@ -145,8 +146,13 @@ NoSync::NoSync(std::shared_ptr<trainer::Replica> replica) : replica_(std::move(r
 
 NoSync::~NoSync() { replica_->reducer().leave_no_sync(); }
 
-std::vector<torch::Tensor> parameters(const torch::nn::Module& module) {
-  std::vector<torch::Tensor> all = module.parameters();
+void trainer::deduplicate(std::vector<at::Tensor>& parameters) {
+  std::unordered_set<const void*> seen;
+  std::erase_if(parameters, [&](const at::Tensor& p) { return !seen.insert(p.unsafeGetTensorImpl()).second; });
+}
+
+std::vector<at::Tensor> parameters(const torch::nn::Module& module) {
+  std::vector<at::Tensor> all = module.parameters();
   trainer::deduplicate(all);
   return all;
 }

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "rondo/comm/bootstrap.h"
-#include "rondo/rondo.h"
+#include "rondo/job.h"
 #include "trainer/init/job_state.h"
 #include "trainer/torch_bridge/errors.h"
 

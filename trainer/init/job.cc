@@ -3,7 +3,7 @@
 #include <c10/core/GradMode.h>
 
 #include "rondo/comm/collectives.h"
-#include "rondo/rondo.h"
+#include "rondo/job.h"
 #include "trainer/init/job_state.h"
 #include "trainer/torch_bridge/errors.h"
 #include "trainer/torch_bridge/tensor_view.h"
@@ -18,7 +18,7 @@ void refuse(const char* operation, int rank, Code code, const std::string& messa
   trainer::throw_if_error(Status(code, message, {.rank = rank, .operation = operation}));
 }
 
-void check(const char* operation, int rank, const torch::Tensor& tensor) {
+void check(const char* operation, int rank, const at::Tensor& tensor) {
   if (!tensor.defined()) refuse(operation, rank, Code::kInvalidArgument, "the tensor is undefined");
   if (tensor.requires_grad() && c10::GradMode::is_enabled()) {
     refuse(operation, rank, Code::kInvalidArgument,
@@ -55,7 +55,7 @@ std::string Job::description() const { return state_->bootstrap().describe(); }
 
 std::string Job::transport() const { return std::string(comm::name(state_->bootstrap().transport)); }
 
-void Job::all_reduce(const torch::Tensor& tensor, Reduction reduction) const {
+void Job::all_reduce(const at::Tensor& tensor, Reduction reduction) const {
   check("all_reduce", rank, tensor);
   const auto dtype = trainer::comm_dtype(tensor.scalar_type());
   if (!dtype || (reduction == Reduction::kMean && !comm::is_floating(*dtype))) {
@@ -63,26 +63,26 @@ void Job::all_reduce(const torch::Tensor& tensor, Reduction reduction) const {
            std::string(reduction == Reduction::kMean ? "no mean of " : "no reduction of ") + trainer::describe(tensor) +
                "; convert it first, for example to(torch::kFloat32)");
   }
-  const torch::Tensor dense = tensor.detach().contiguous();
+  const at::Tensor dense = tensor.detach().contiguous();
   trainer::throw_if_error(
       comm::all_reduce(state_->user_group(), trainer::view_of(dense), op_of(reduction), {.tag = "job"}).wait());
   if (dense.data_ptr() != tensor.data_ptr()) tensor.detach().copy_(dense);
 }
 
-void Job::broadcast(const torch::Tensor& tensor, int root) const {
+void Job::broadcast(const at::Tensor& tensor, int root) const {
   check("broadcast", rank, tensor);
-  const torch::Tensor dense = tensor.detach().contiguous();
+  const at::Tensor dense = tensor.detach().contiguous();
   trainer::throw_if_error(
       comm::broadcast(state_->user_group(), trainer::bytes_of(dense), {.rank = root}, {.tag = "job"}).wait());
   if (dense.data_ptr() != tensor.data_ptr()) tensor.detach().copy_(dense);
 }
 
-torch::Tensor Job::all_gather(const torch::Tensor& tensor) const {
+at::Tensor Job::all_gather(const at::Tensor& tensor) const {
   check("all_gather", rank, tensor);
-  const torch::Tensor dense = tensor.detach().contiguous();
+  const at::Tensor dense = tensor.detach().contiguous();
   std::vector<int64_t> shape = dense.sizes().vec();
   shape.insert(shape.begin(), world_size);
-  torch::Tensor all = at::empty(shape, dense.options());
+  at::Tensor all = at::empty(shape, dense.options());
   trainer::throw_if_error(
       comm::all_gather(state_->user_group(), trainer::bytes_of(dense), trainer::bytes_of(all), {.tag = "job"}).wait());
   return all;

@@ -9,7 +9,7 @@
 #include "rondo/comm/bootstrap.h"
 #include "rondo/comm/endpoint.h"
 #include "rondo/comm/group.h"
-#include "rondo/rondo.h"
+#include "rondo/job.h"
 
 namespace rondo::trainer {
 

@@ -2,7 +2,8 @@
 
 #include <unordered_set>
 
-#include "rondo/rondo.h"
+#include "rondo/ema.h"
+#include "rondo/error.h"
 #include "trainer/torch_bridge/tensor_view.h"
 #include "trainer/torch_bridge/torch_compat.h"
 

@@ -1,5 +1,5 @@
 // The step point: where a reduction is completed and the step is applied, or skipped, on all ranks alike.
-#include "rondo/rondo.h"
+#include "rondo/optimizer.h"
 #include "trainer/gradient/replica.h"
 #include "trainer/torch_bridge/errors.h"
 

@@ -1,6 +1,7 @@
 #include <utility>
 
-#include "rondo/rondo.h"
+#include "rondo/error.h"
+#include "rondo/rate_scheduler.h"
 
 namespace rondo {
 

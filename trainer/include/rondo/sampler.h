@@ -1,0 +1,62 @@
+/// Which samples a rank draws, in which order.
+#pragma once
+
+#include <torch/data/samplers/base.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "rondo/job.h"
+
+namespace rondo {
+
+namespace trainer {
+struct SamplerState;  // private to Rondo
+}
+
+/// kPadded is the rule of PyTorch's DistributedSampler: the list is lengthened to a multiple of the world size from its
+/// own front. kExact: no sample twice; ranks may differ by one.
+enum class Partition : uint8_t { kPadded, kExact };
+enum class Shuffle : uint8_t { kOn, kOff };
+
+struct SamplerOptions {
+  uint64_t seed = 0;
+  Shuffle shuffle = Shuffle::kOn;
+  Partition partition = Partition::kPadded;
+};
+
+/// Where a sampler stands: `position` samples of this rank were handed out in `epoch`; -1 = before the first.
+struct SamplerPosition {
+  uint64_t seed = 0;
+  int64_t epoch = -1;
+  int64_t position = 0;
+  bool operator==(const SamplerPosition&) const = default;
+};
+
+/// Gives each rank every world_size-th index of one permutation, drawn from (seed, epoch) alone: the indices of
+/// PyTorch's DistributedSampler. Copies share their state, because a data loader moves its sampler away: keep a copy to
+/// save it. Every loader pass starts the next epoch (reset()); the first pass after a load goes on inside the epoch
+/// that was saved. A loader with workers draws ahead, so position() counts drawn, not trained samples.
+class Sampler : public torch::data::samplers::Sampler<> {
+ public:
+  Sampler(const Job& job, size_t size, const SamplerOptions& options = {});
+
+  void reset(std::optional<size_t> new_size = std::nullopt) override;
+  std::optional<std::vector<size_t>> next(size_t batch_size) override;
+  void save(torch::serialize::OutputArchive& archive) const override;
+  void load(torch::serialize::InputArchive& archive) override;
+
+  /// Samples of this rank in one epoch.
+  size_t size() const;
+  SamplerPosition position() const;
+  /// The next pass goes on from there.
+  void restore(const SamplerPosition& position);
+
+ private:
+  std::shared_ptr<trainer::SamplerState> state_;  // shared by copies
+};
+
+}  // namespace rondo
