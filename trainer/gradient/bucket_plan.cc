@@ -39,7 +39,7 @@ void split_last(std::vector<OpenBucket>& buckets, std::span<const GradientShape>
 }
 
 BucketLayout lay_out(const OpenBucket& bucket, std::span<const GradientShape> shapes) {
-  BucketLayout layout{.dtype = shapes[bucket.parameters.front()].dtype, .slots = {}, .element_count = 0};
+  BucketLayout layout{.dtype = shapes[bucket.parameters.front()].dtype, .slots = {}};
   for (const int parameter : bucket.parameters) {
     layout.slots.push_back({.parameter = parameter, .offset = layout.element_count});
     layout.element_count += aligned_count(shapes[parameter]);
@@ -68,6 +68,12 @@ std::vector<int> complete_order(std::span<const int> observed, std::span<const i
   return order;
 }
 
+int64_t byte_count(std::span<const GradientShape> shapes) {
+  int64_t sum = 0;
+  for (const GradientShape& shape : shapes) sum += aligned_bytes(shape);
+  return sum;
+}
+
 BucketPlan make_bucket_plan(std::span<const GradientShape> shapes, std::span<const int> order, BucketCaps caps) {
   std::vector<OpenBucket> closed;
   std::map<comm::DType, OpenBucket> open;
@@ -89,7 +95,12 @@ BucketPlan make_bucket_plan(std::span<const GradientShape> shapes, std::span<con
   std::ranges::sort(closed, {}, &OpenBucket::last_position);
   if (!closed.empty()) split_last(closed, shapes, caps.edge_bytes);
   BucketPlan plan;
-  for (const OpenBucket& bucket : closed) plan.push_back(lay_out(bucket, shapes));
+  int64_t byte_offset = 0;
+  for (const OpenBucket& bucket : closed) {
+    plan.push_back(lay_out(bucket, shapes));
+    plan.back().byte_offset = byte_offset;
+    byte_offset += bucket.byte_count;
+  }
   return plan;
 }
 

@@ -1,9 +1,9 @@
 /// Which parameter's gradient lies in which bucket, at which offset, and in which order buckets are launched. Pure:
 /// every rank that computes it from the same inputs has the same plan.
 ///
-/// Gradients arrive roughly in reverse order of registration, so buckets are filled in that order until the real one is
-/// known. The first bucket is small, so that the first launch comes early; the last one is small, so that little is
-/// left to do when backward ends.
+/// The order is that in which gradients were seen to arrive; those that did not come follow in reverse order of
+/// registration, which is roughly that of backward. The first bucket is small, so that the first launch comes early;
+/// the last one is small, so that little is left to do when backward ends.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +34,7 @@ struct BucketLayout {
   comm::DType dtype = comm::DType::kFloat32;
   std::vector<Slot> slots;
   int64_t element_count = 0;  // with the gaps that alignment leaves
+  int64_t byte_offset = 0;    // in the memory of all buckets
   bool operator==(const BucketLayout&) const = default;
 };
 
@@ -46,6 +47,9 @@ inline constexpr int64_t kSlotAlignmentBytes = 64;
 std::vector<int> reverse_order(int count);
 /// `observed` without repetitions, then the parameters it lacks, in the order of `fallback`.
 std::vector<int> complete_order(std::span<const int> observed, std::span<const int> fallback);
+
+/// Bytes of all buckets together, whatever the order and the caps.
+int64_t byte_count(std::span<const GradientShape> shapes);
 
 /// Packs the parameters in `order` (each index of `shapes` once). A bucket holds one dtype and at most its cap, unless
 /// a single gradient is larger.

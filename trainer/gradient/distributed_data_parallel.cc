@@ -10,93 +10,52 @@
 
 namespace rondo {
 namespace trainer {
-namespace {
-
-using comm::Code;
-using comm::Status;
-
-struct Content {
-  std::vector<NamedTensor> state;      // parameters and buffers, each tensor once
-  std::vector<NamedTensor> gradients;  // parameters that need one
-  std::vector<NamedTensor> buffers;
-  ModelTable table;
-};
-
-// LibTorch lists a tied tensor as often as it is registered; only its first name travels, the others are aliases.
-Content content_of(const torch::nn::Module& module, const ReplicaOptions& options) {
-  Content content;
-  std::unordered_map<const void*, std::string> first_name;
-  const auto take = [&](const std::string& kind, const std::string& name, const at::Tensor& tensor) {
-    const auto [known, is_new] = first_name.emplace(tensor.unsafeGetTensorImpl(), name);
-    const std::string what = kind == "parameter" ? describe_parameter(tensor) : describe(tensor);
-    content.table.push_back({.kind = kind, .name = name, .what = is_new ? what : "tied to \"" + known->second + "\""});
-    if (is_new) content.state.push_back({.name = name, .tensor = tensor});
-    return is_new;
-  };
-  for (const auto& item : module.named_parameters(/*recurse=*/true)) {
-    if (take("parameter", item.key(), item.value()) && item.value().requires_grad()) {
-      content.gradients.push_back({.name = item.key(), .tensor = item.value()});
-    }
-  }
-  for (const auto& item : module.named_buffers(/*recurse=*/true)) {
-    if (!item.value().defined()) continue;
-    at::Tensor buffer = item.value();
-    if (take("buffer", item.key(), buffer)) content.buffers.push_back({.name = item.key(), .tensor = buffer});
-  }
-  content.table.push_back({"option", "bucket_cap_bytes", std::to_string(options.bucket_cap_bytes)});
-  content.table.push_back({"option", "first_bucket_bytes", std::to_string(options.first_bucket_bytes)});
-  content.table.push_back({"option", "buffers", options.buffers == BufferSync::kBroadcast ? "broadcast" : "none"});
-  return content;
-}
-
-Status check(const Content& content, const ReplicaOptions& options, int rank) {
-  const comm::Where where{.rank = rank, .operation = "wrap"};
-  if (content.gradients.empty()) {
-    return Status(
-        Code::kInvalidArgument,
-        "the module has no parameter that needs a gradient, so there is nothing to average. Is everything frozen, "
-        "or are the layers not registered with register_module()?",
-        where);
-  }
-  if (options.bucket_cap_bytes <= 0 || options.first_bucket_bytes <= 0) {
-    return Status(Code::kInvalidArgument, "bucket_cap_bytes and first_bucket_bytes must be positive", where);
-  }
-  for (const NamedTensor& named : content.state) {
-    if (!named.tensor.is_cpu() || named.tensor.layout() != at::kStrided) {
-      return Status(Code::kUnsupported, "\"" + named.name + "\" is not a dense CPU tensor", where);
-    }
-  }
-  for (const NamedTensor& named : content.gradients) {
-    const auto dtype = comm_dtype(named.tensor.scalar_type());
-    if (dtype && comm::is_floating(*dtype)) continue;
-    return Status(Code::kUnsupported,
-                  "gradients of " + describe(named.tensor) + " (parameter \"" + named.name + "\") cannot be averaged",
-                  where);
-  }
-  return {};
-}
-
-}  // namespace
 
 Replica::Replica(std::shared_ptr<JobState> job, torch::nn::Module& module, const ReplicaOptions& options)
-    : job_(std::move(job)), module_(module), gradient_group_(job_->make_gradient_group()) {
-  Content content = content_of(module, options);
-  // Compared first: where one rank's model is wrong, the others' word about the difference is the better message.
-  throw_if_error(compare_models(gradient_group_, content.table));
-  throw_if_error(check(content, options, gradient_group_.rank()));
-  throw_if_error(broadcast_tensors(gradient_group_, content.state, "model at wrap"));
-
+    : job_(std::move(job)), module_(module), options_(options), gradient_group_(job_->make_gradient_group()) {
+  auto parameters = value_or_throw(adopt_model("wrap"));
   ReducerOptions reducer;
   reducer.caps = {.bucket_bytes = options.bucket_cap_bytes, .edge_bytes = options.first_bucket_bytes};
   reducer.launch = options.overlap == Overlap::kOn ? ReducerOptions::Launch::kDuringBackward
                                                    : ReducerOptions::Launch::kAfterBackward;
+  reducer.unused = options.unused;
   reducer.say = [state = job_.get()](const std::string& line) { state->say(line); };
-  if (options.buffers == BufferSync::kBroadcast && !content.buffers.empty()) {
-    reducer.after_reduction = [state = job_.get(), buffers = std::move(content.buffers)] {
-      return broadcast_tensors(state->model_group(), buffers, "buffers");
-    };
+  reducer.after_reduction = [this] { return synchronise_buffers(); };
+  reducer.disarmed = [this] {
+    const void* const exclusive = job_->exclusive();
+    return exclusive != nullptr && exclusive != this;
+  };
+  reducer.model_changed = [this] { return watch_.changed(module_); };
+  reducer.adopt_model = [this] { return adopt_model("the model as it is now"); };
+  reducer_ = value_or_throw(Reducer::create(gradient_group_, std::move(parameters), std::move(reducer)));
+}
+
+// Compared first: where one rank's model is wrong, the others' word about the difference is the better message.
+comm::Result<std::vector<GradientParameter>> Replica::adopt_model(const std::string& occasion) {
+  ModelContent content = content_of(module_, options_);
+  RONDO_TRY(compare_models(gradient_group_, content.table));
+  RONDO_TRY(check(content, module_, options_, gradient_group_.rank()));
+  RONDO_TRY(broadcast_tensors(gradient_group_, content.state, occasion));
+  buffers_ = BufferSynchroniser(content.buffers, options_);
+  watch_ = ModelWatch(module_);
+  return std::move(content.gradients);
+}
+
+comm::Status Replica::synchronise_buffers() {
+  if (!buffers_.has_work()) return {};
+  try {
+    return buffers_.run(job_->model_group());
+  } catch (const std::exception& error) {
+    return comm::Status(comm::Code::kAborted, std::string("ReplicaOptions::reduce_buffer threw: ") + error.what(),
+                        {.rank = gradient_group_.rank(), .operation = "buffers"});
   }
-  reducer_ = value_or_throw(Reducer::create(gradient_group_, std::move(content.gradients), std::move(reducer)));
+}
+
+void Replica::enter_exclusive() {
+  if (job_->claim_exclusive(this)) return;
+  throw Error(
+      "exclusive() while the scope of another wrapper lives. End that one first: one network is trained at a time",
+      ExitCode::kUsage);
 }
 
 std::string Replica::description() {
@@ -123,6 +82,12 @@ at::Tensor DistributedDataParallel::weigh(const at::Tensor& mean_loss, double co
   return mean_loss.mul(count);
 }
 
+Exclusive DistributedDataParallel::exclusive() { return Exclusive(replica_); }
+
+void DistributedDataParallel::set_comm_hook(std::shared_ptr<CommHook> hook) {
+  trainer::throw_if_error(replica_->reducer().set_hook(std::move(hook)));
+}
+
 void DistributedDataParallel::sync_batch_norm() { replica_->sync_batch_norm(); }
 
 NoSync DistributedDataParallel::no_sync() { return NoSync(replica_); }
@@ -143,6 +108,12 @@ std::string DistributedDataParallel::description() const { return replica_->desc
 NoSync::NoSync(std::shared_ptr<trainer::Replica> replica) : replica_(std::move(replica)) {
   replica_->reducer().enter_no_sync();
 }
+
+Exclusive::Exclusive(std::shared_ptr<trainer::Replica> replica) : replica_(std::move(replica)) {
+  replica_->enter_exclusive();
+}
+
+Exclusive::~Exclusive() { replica_->leave_exclusive(); }
 
 NoSync::~NoSync() { replica_->reducer().leave_no_sync(); }
 

@@ -1,10 +1,13 @@
 #include "trainer/gradient/reducer.h"
 
+#include <ATen/ops/view_as_real.h>
+
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <exception>
 #include <utility>
 
+#include "trainer/gradient/sparse_mean.h"
 #include "trainer/torch_bridge/errors.h"
 #include "trainer/torch_bridge/tensor_view.h"
 
@@ -19,43 +22,49 @@ constexpr const char* kMissingStep =
     "rondo::Optimizer, or ddp.step(optimizer), after backward(); wrap a backward that only accumulates in a scope "
     "`auto scope = ddp.no_sync();`";
 
-std::string quoted(const std::string& name) { return "\"" + name + "\""; }
+std::string quote(const std::string& name) { return "\"" + name + "\""; }
 
 }  // namespace
 
-comm::Result<std::shared_ptr<Reducer>> Reducer::create(comm::Group group, std::vector<NamedTensor> parameters,
+comm::Result<std::shared_ptr<Reducer>> Reducer::create(comm::Group group, std::vector<GradientParameter> parameters,
                                                        ReducerOptions options) {
-  std::shared_ptr<Reducer> reducer(new Reducer(std::move(group), std::move(parameters), std::move(options)));
-  {
-    comm::MutexLock lock(reducer->mutex_);
-    const auto order = reverse_order(static_cast<int>(reducer->parameters_.size()));
-    RONDO_TRY(reducer->adopt_plan(make_bucket_plan(reducer->shapes_, order, reducer->options_.caps)));
-  }
-  reducer->add_hooks();
+  std::shared_ptr<Reducer> reducer(new Reducer(std::move(group), std::move(options)));
+  comm::MutexLock lock(reducer->mutex_);
+  RONDO_TRY(reducer->adopt(std::move(parameters)));
+  reducer->open_window();
   return reducer;
 }
 
-Reducer::Reducer(comm::Group group, std::vector<NamedTensor> parameters, ReducerOptions options)
-    : options_(std::move(options)), group_(std::move(group)) {
-  for (NamedTensor& parameter : parameters) {
-    const auto dtype = comm_dtype(parameter.tensor.scalar_type());
-    shapes_.push_back({.dtype = dtype.value_or(comm::DType::kFloat32), .element_count = parameter.tensor.numel()});
-    names_.push_back(std::move(parameter.name));
-    parameters_.push_back(std::move(parameter.tensor));
+// Memory and hooks for these parameters. A plan for them is made when a backward has shown their order.
+Status Reducer::adopt(std::vector<GradientParameter> parameters) {
+  std::vector<at::Tensor> dense;  // at the index of the parameter; undefined for others
+  for (const GradientParameter& parameter : parameters) {
+    dense.push_back(parameter.kind == GradientParameter::Kind::kDense ? parameter.tensor : at::Tensor());
   }
-  used_.assign(parameters_.size(), false);
-}
-
-void Reducer::add_hooks() {
+  auto buckets = Buckets::allocate(group_, std::move(dense));
+  RONDO_TRY(buckets.status());
+  // What a new parameter has accumulated, no hook has seen.
+  std::vector<bool> used;
+  for (const GradientParameter& parameter : parameters) {
+    const auto known =
+        std::ranges::find_if(parameters_, [&](const auto& p) { return p.tensor.is_same(parameter.tensor); });
+    const auto index = static_cast<size_t>(known - parameters_.begin());
+    const bool seen = known != parameters_.end() && hooks_[index].still_on(parameter.tensor);
+    used.push_back(seen ? used_[index] : parameter.tensor.grad().defined());
+  }
   // The hooks outlive a wrapper that is destroyed while backward runs elsewhere: they hold it weakly.
   std::vector<GradientHook> hooks;
-  for (int i = 0; i < std::ssize(parameters_); ++i) {
-    hooks.emplace_back(parameters_[i], [weak = weak_from_this(), i](Incoming incoming) {
+  for (int i = 0; i < std::ssize(parameters); ++i) {
+    hooks.emplace_back(parameters[i].tensor, [weak = weak_from_this(), i](Incoming incoming) {
       if (const auto self = weak.lock()) self->on_gradient(i, incoming);
     });
   }
-  comm::MutexLock lock(mutex_);
+  parameters_ = std::move(parameters);
   hooks_ = std::move(hooks);
+  buckets_ = std::move(*buckets);
+  used_ = std::move(used);
+  planned_ = changed_ = false;
+  return {};
 }
 
 void Reducer::close(Ending ending) {
@@ -64,36 +73,15 @@ void Reducer::close(Ending ending) {
   hooks.swap(hooks_);
   if (!broken_.ok()) return;
   if (ending == Ending::kException) group_.abort("rank " + std::to_string(group_.rank()) + " ended by an exception");
-  works_.clear();
+  launched_.clear();
   if (ending == Ending::kInOrder) static_cast<void>(group_.close(comm::in_seconds(2)));
   broken_ = Status(Code::kClosed, "the DistributedDataParallel wrapper was destroyed");
-}
-
-Status Reducer::adopt_plan(BucketPlan plan) {
-  std::vector<Bucket> buckets;
-  for (int b = 0; b < std::ssize(plan); ++b) {
-    auto bucket = Bucket::create(group_, plan[b], parameters_, "gradient bucket " + std::to_string(b));
-    RONDO_TRY(bucket.status());
-    buckets.push_back(std::move(*bucket));
-  }
-  places_.assign(parameters_.size(), {});
-  for (int b = 0; b < std::ssize(plan); ++b) {
-    for (int s = 0; s < std::ssize(plan[b].slots); ++s) {
-      places_[plan[b].slots[s].parameter] = {.bucket = b, .slot = s};
-    }
-  }
-  plan_ = std::move(plan);
-  buckets_ = std::move(buckets);
-  times_.bucket_count = std::ssize(plan_);
-  times_.bucket_bytes = 0;
-  for (const Bucket& bucket : buckets_) times_.bucket_bytes += static_cast<int64_t>(bucket.buffer().byte_count());
-  open_window();
-  return {};
 }
 
 // Note [Windows]
 // After this nothing of the last window is left but the gradients themselves.
 void Reducer::open_window() {
+  ++window_;
   phase_ = Phase::kOpen;
   verdict_ = Verdict::kApply;
   weighed_ = false;
@@ -101,10 +89,11 @@ void Reducer::open_window() {
   used_.assign(parameters_.size(), false);
   ready_.assign(parameters_.size(), false);
   missing_.clear();
-  for (const BucketLayout& layout : plan_) missing_.push_back(static_cast<int>(layout.slots.size()));
+  for (const BucketLayout& layout : buckets_.plan()) missing_.push_back(static_cast<int>(layout.slots.size()));
   arrivals_.clear();
-  works_.clear();
+  launched_.clear();
   kept_.clear();
+  sparse_.clear();
   backwards_.clear();
   begun_ = false;
   first_error_ = {};
@@ -117,13 +106,13 @@ void Reducer::fail(Code code, const std::string& message) {
 
 void Reducer::on_gradient(int parameter, Incoming incoming) {
   comm::MutexLock lock(mutex_);
-  if (hooks_.empty()) return;
+  if (hooks_.empty() || (options_.disarmed && options_.disarmed())) return;
   if (no_sync_depth_ > 0) {
     used_[parameter] = used_[parameter] || incoming == Incoming::kGradient;
     if (phase_ == Phase::kReduced) {
       fail(Code::kInvalidArgument,
            "a backward under no_sync() ran between the synced backward and the step point, so " +
-               quoted(names_[parameter]) + " now differs between ranks. Accumulate first, synchronise last");
+               quote(parameters_[parameter].name) + " now differs between ranks. Accumulate first, synchronise last");
     }
     return;
   }
@@ -134,8 +123,7 @@ void Reducer::on_gradient(int parameter, Incoming incoming) {
       backwards_.insert(backward);
       if (!skipped) fail(Code::kInvalidArgument, kMissingStep);
     }
-    if (!begun_) start_ = comm::Clock::now();
-    begun_ = true;
+    if (!begun_) begin();
     at_end_of_backward([weak = weak_from_this(), backward] {
       if (const auto self = weak.lock()) self->on_backward_end(backward);
     });
@@ -149,62 +137,99 @@ void Reducer::on_gradient(int parameter, Incoming incoming) {
   arrived(parameter);
   if (options_.launch == ReducerOptions::Launch::kDuringBackward) launch_full_buckets();
   // Payload is moved by callers: one segment now hides behind the layers that are still to come.
-  for (comm::Work& work : works_) {
-    if (!work.done()) {
-      work.progress();
-      break;
-    }
+  for (const auto& bucket : launched_) {
+    if (bucket->progress()) break;
   }
 }
 
+void Reducer::begin() {
+  begun_ = true;
+  start_ = comm::Clock::now();
+  if (!options_.model_changed || !options_.model_changed()) return;
+  // Hooks may be missing now, and buckets may be of another shape: gradients stay where autograd leaves them.
+  changed_ = true;
+  planned_ = false;
+}
+
 void Reducer::arrived(int parameter) {
-  const Place place = places_[parameter];
-  if (place.bucket < std::ssize(works_)) {
-    return fail(
-        Code::kInvalidArgument,
-        "the gradient of " + quoted(names_[parameter]) +
-            " changed after its bucket was launched. Either an earlier backward() threw and neither zero_grad() "
-            "nor step() followed, or the parameter is used inside several re-entrant backwards");
-  }
-  at::Tensor& gradient = parameters_[parameter].mutable_grad();
-  if (gradient.layout() != at::kStrided) {
+  const at::Tensor& gradient = gradient_of(parameter);
+  if (!is_sparse(parameter) && gradient.layout() != at::kStrided) {
     return fail(Code::kUnsupported,
-                "the gradient of " + quoted(names_[parameter]) + " is sparse; use a dense embedding");
-  }
-  const Bucket& bucket = buckets_[place.bucket];
-  if (!bucket.holds(place.slot, gradient)) {
-    const PlainTensorScope scope;
-    bucket.gradient(place.slot).copy_(gradient);
-    gradient = bucket.gradient(place.slot);
+                "the gradient of " + quote(parameters_[parameter].name) +
+                    " is sparse; make the layer that uses it a torch::nn::Embedding or EmbeddingBag "
+                    "with sparse(true) before it is wrapped");
   }
   used_[parameter] = true;
   times_.last_ready_us = microseconds_since_start();
+  if (planned_ && !is_sparse(parameter)) {
+    const int bucket = buckets_.bucket_of(parameter);
+    if (bucket < launched()) {
+      return fail(
+          Code::kInvalidArgument,
+          "the gradient of " + quote(parameters_[parameter].name) +
+              " changed after its bucket was launched. Either an earlier backward() threw and neither zero_grad() "
+              "nor step() followed, or the parameter is used inside several re-entrant backwards");
+    }
+    move_into_bucket(parameter);
+    if (!ready_[parameter]) --missing_[bucket];
+  }
   if (ready_[parameter]) return;
   ready_[parameter] = true;
   arrivals_.push_back(parameter);
-  --missing_[place.bucket];
+}
+
+void Reducer::move_into_bucket(int parameter) {
+  at::Tensor& gradient = gradient_of(parameter);
+  if (buckets_.holds(parameter, gradient)) return;
+  const PlainTensorScope scope;
+  buckets_.gradient(parameter).copy_(gradient);
+  gradient = buckets_.gradient(parameter);
 }
 
 // Note [Why buckets are launched in order]
 // Collectives of one group must be issued in the same order on every rank, but gradients may arrive in another order on
 // each. So a full bucket waits for its predecessors.
 void Reducer::launch_full_buckets() {
-  while (std::ssize(works_) < std::ssize(buckets_) && missing_[works_.size()] == 0) {
-    launch(static_cast<int>(works_.size()), weight());
+  while (planned_ && launched() < buckets_.count() && missing_[launched()] == 0) launch(weight());
+}
+
+void Reducer::launch(double weight) {
+  const int index = launched();
+  if (index == 0) times_.first_launch_us = microseconds_since_start();
+  launched_.push_back(std::make_unique<ReducerBucket>(group_, tag(index)));
+  ReducerBucket& bucket = *launched_.back();
+  bucket.index = index;
+  bucket.is_last = index + 1 == buckets_.count();
+  bucket.weight = weight;
+  if (!hook_) return bucket.mean(buckets_.buffer(index));
+  const PlainTensorScope scope;
+  for (const Slot& slot : buckets_.plan()[index].slots) {
+    const at::Tensor& gradient = buckets_.gradient(slot.parameter);
+    bucket.gradients.push_back(gradient.is_complex() ? at::view_as_real(gradient) : gradient);
+    bucket.names.push_back(parameters_[slot.parameter].name);
+  }
+  bucket.buffer = buckets_.flat(index);
+  try {
+    hook_->launch(bucket);
+  } catch (const std::exception& error) {
+    hook_failed(index, error.what());
   }
 }
 
-void Reducer::launch(int bucket, double weight) {
-  if (bucket == 0) times_.first_launch_us = microseconds_since_start();
-  works_.push_back(comm::all_reduce(group_, buckets_[bucket].buffer(), comm::ReduceOp::kWeightedMean,
-                                    {.tag = tag(bucket), .weight = weight}));
+// What a hook had started on this bucket is unknown, so the other ranks cannot be answered.
+void Reducer::hook_failed(int bucket, const std::string& what) {
+  if (!broken_.ok()) return;
+  broken_ =
+      Status(Code::kAborted, "comm hook " + hook_->name() + " failed on bucket " + std::to_string(bucket) + ": " + what,
+             {.rank = group_.rank(), .operation = "backward"});
+  group_.abort(broken_.message());
 }
 
 std::string Reducer::tag(int bucket) const {
-  const auto& slots = plan_[bucket].slots;
+  const auto& slots = buckets_.plan()[bucket].slots;
   std::string text = "step " + std::to_string(step_) + ", bucket " + std::to_string(bucket) + " " +
-                     quoted(names_[slots.front().parameter]);
-  if (slots.size() > 1) text += " .. " + quoted(names_[slots.back().parameter]);
+                     quote(parameters_[slots.front().parameter].name);
+  if (slots.size() > 1) text += " .. " + quote(parameters_[slots.back().parameter].name);
   return text;
 }
 
@@ -215,7 +240,24 @@ int64_t Reducer::microseconds_since_start() const {
 void Reducer::on_backward_end(int backward) {
   comm::MutexLock lock(mutex_);
   backwards_.erase(backward);
-  if (inside_a_node() || hooks_.empty()) return;  // a nested backward: the outer one goes on
+  if (hooks_.empty()) return;
+  if (inside_a_node()) {  // a nested backward: the outer one goes on
+    at_end_of_outer_backward([weak = weak_from_this(), window = window_] {
+      if (const auto self = weak.lock()) self->on_outer_backward_end(window);
+    });
+    return;
+  }
+  end();
+}
+
+// None of the outer backward's own nodes may be ours: then this is the end of our window's.
+void Reducer::on_outer_backward_end(int64_t window) {
+  comm::MutexLock lock(mutex_);
+  const bool ended = hooks_.empty() || window != window_ || phase_ == Phase::kReduced || !backwards_.empty();
+  if (!ended && !inside_a_node()) end();
+}
+
+void Reducer::end() {
   throw_if_error(broken_);
   if (!backwards_.empty()) {
     fail(
@@ -223,38 +265,97 @@ void Reducer::on_backward_end(int backward) {
         "backward() ran again after one that threw; call zero_grad() or step() in between, so that the other ranks are "
         "not left waiting");
   }
+  fail_if_unused();
   const Status error = first_error_;
   throw_if_error(finish(error.ok() ? Outcome::kComplete : Outcome::kFailed));
   throw_if_error(error);
 }
 
+void Reducer::fail_if_unused() {
+  if (options_.unused == Unused::kAllowed || changed_) return;
+  std::string names;
+  for (int i = 0; i < std::ssize(parameters_); ++i) {
+    if (!used_[i]) names += (names.empty() ? "" : ", ") + quote(parameters_[i].name) + " of " + parameters_[i].module;
+  }
+  if (names.empty()) return;
+  fail(Code::kInvalidArgument,
+       "this backward gave no gradient to " + names +
+           ". Is the layer not called in forward(), its result not part of the loss, or detached? "
+           "Unused::kAllowed counts such parameters as zeros");
+}
+
 // A gradient that did not come in this backward still counts: what an accumulating backward left, or zeros.
 void Reducer::fill_missing() {
   const PlainTensorScope scope;
-  for (auto b = static_cast<int>(works_.size()); b < std::ssize(buckets_); ++b) {
-    const Bucket& bucket = buckets_[b];
-    for (int s = 0; s < std::ssize(plan_[b].slots); ++s) {
-      const int parameter = plan_[b].slots[s].parameter;
-      if (ready_[parameter]) continue;
-      const at::Tensor& gradient = parameters_[parameter].grad();
+  for (int b = launched(); b < buckets_.count(); ++b) {
+    for (const Slot& slot : buckets_.plan()[b].slots) {
+      const int parameter = slot.parameter;
+      const at::Tensor& gradient = gradient_of(parameter);
       if (!gradient.defined()) {
-        bucket.gradient(s).zero_();
-      } else if (!bucket.holds(s, gradient)) {
-        bucket.gradient(s).copy_(gradient);
-      } else if (!used_[parameter]) {
+        buckets_.gradient(parameter).zero_();
+      } else if (used_[parameter]) {
+        move_into_bucket(parameter);
+      } else if (!buckets_.holds(parameter, gradient)) {
+        buckets_.gradient(parameter).copy_(gradient);
+      } else {
         kept_.push_back({.parameter = parameter, .gradient = gradient.clone()});
       }
     }
   }
 }
 
+// Note [The first synced backward]
+// It shows in which order gradients arrive, and until it ends they stay where autograd puts them: there is no plan yet.
+// Then rank 0's order is given to all, buckets are laid out once, and each gradient moves into its place, which frees
+// the tensor that it was in. So no second set of buckets is ever alive. The same happens after the model was changed.
+Status Reducer::make_plan() {
+  if (changed_) {
+    auto parameters = options_.adopt_model();
+    RONDO_TRY(parameters.status());
+    RONDO_TRY(adopt(std::move(*parameters)));
+  }
+  std::vector<int64_t> observed(arrivals_.begin(), arrivals_.end());
+  observed.resize(parameters_.size(), -1);
+  RONDO_TRY(comm::broadcast(group_, comm::view(observed), {.rank = 0}, {.tag = "order of gradients"}).wait());
+  std::vector<int> order = complete_order(std::vector<int>(observed.begin(), observed.end()),
+                                          reverse_order(static_cast<int>(parameters_.size())));
+  std::erase_if(order, [&](int parameter) { return is_sparse(parameter); });
+  buckets_.lay_out(make_bucket_plan(buckets_.shapes(), order, options_.caps));
+  planned_ = true;
+  times_.bucket_count = buckets_.count();
+  times_.bucket_bytes = byte_count(buckets_.shapes());
+  return {};
+}
+
 Status Reducer::reduce(Outcome outcome) {
   const bool complete = outcome == Outcome::kComplete;
+  if (!planned_) RONDO_TRY(make_plan());
   if (complete) fill_missing();
-  while (std::ssize(works_) < std::ssize(buckets_)) {
-    launch(static_cast<int>(works_.size()), complete ? weight() : 0.0);
+  while (launched() < buckets_.count()) launch(complete ? weight() : 0.0);
+  RONDO_TRY(broken_);
+  for (const auto& bucket : launched_) RONDO_TRY(finish_bucket(*bucket));
+  return reduce_sparse(outcome);
+}
+
+Status Reducer::finish_bucket(ReducerBucket& bucket) {
+  if (!hook_) return bucket.wait_for_all();
+  const PlainTensorScope scope;
+  try {
+    hook_->finish(bucket);
+  } catch (const std::exception& error) {
+    hook_failed(bucket.index, error.what());
   }
-  for (comm::Work& work : works_) RONDO_TRY(work.wait());
+  return broken_;
+}
+
+Status Reducer::reduce_sparse(Outcome outcome) {
+  for (int i = 0; i < std::ssize(parameters_); ++i) {
+    if (!is_sparse(i)) continue;
+    const SparseOperand mine{.gradient = gradient_of(i), .weight = outcome == Outcome::kComplete ? weight() : 0.0};
+    auto mean = sparse_mean(group_, mine, parameters_[i].tensor, "sparse gradient of " + quote(parameters_[i].name));
+    RONDO_TRY(mean.status());
+    sparse_.push_back({.parameter = i, .gradient = std::move(*mean)});
+  }
   return {};
 }
 
@@ -278,19 +379,19 @@ Status Reducer::exchange_record(Outcome outcome, StepRecord& agreed) {
 void Reducer::settle(const StepRecord& agreed) {
   const PlainTensorScope scope;
   for (int i = 0; i < std::ssize(parameters_); ++i) {
-    if (!agreed.used[i]) continue;
-    const Bucket& bucket = buckets_[places_[i].bucket];
-    at::Tensor& gradient = parameters_[i].mutable_grad();
-    if (!gradient.defined() || !bucket.holds(places_[i].slot, gradient)) gradient = bucket.gradient(places_[i].slot);
+    if (agreed.used[i] && !is_sparse(i) && !buckets_.holds(i, gradient_of(i))) gradient_of(i) = buckets_.gradient(i);
   }
-  for (const Kept& kept : kept_) {
-    if (!agreed.used[kept.parameter]) parameters_[kept.parameter].mutable_grad().copy_(kept.gradient);
+  for (const Held& kept : kept_) {
+    if (!agreed.used[kept.parameter]) gradient_of(kept.parameter).copy_(kept.gradient);
+  }
+  for (const Held& sparse : sparse_) {
+    if (agreed.used[sparse.parameter]) gradient_of(sparse.parameter) = sparse.gradient;
   }
 }
 
 // Ends the reduction of this window on every rank. Afterwards the window waits for its step point.
 Status Reducer::finish(Outcome outcome) {
-  if (!begun_) start_ = comm::Clock::now();
+  if (!begun_) begin();
   times_.backward_end_us = microseconds_since_start();
   StepRecord agreed;
   Status status = reduce(outcome);
@@ -301,7 +402,6 @@ Status Reducer::finish(Outcome outcome) {
     const bool failed = agreed.any_failed();
     if (!failed) settle(agreed);
     if (!failed && options_.after_reduction) status = options_.after_reduction();
-    if (status.ok() && !failed && !rebuilt_) status = rebuild();
     const bool weighed = weighed_;
     open_window();
     phase_ = Phase::kReduced;
@@ -323,43 +423,16 @@ Status Reducer::finish(Outcome outcome) {
   return status;
 }
 
-// Note [Rebuild]
-// The first synced backward shows the real order of arrival. Rank 0's is given to all; gradients that live in the old
-// buckets move to the new ones.
-Status Reducer::rebuild() {
-  const auto count = static_cast<int>(parameters_.size());
-  std::vector<int64_t> observed(arrivals_.begin(), arrivals_.end());
-  observed.resize(parameters_.size(), -1);
-  RONDO_TRY(comm::broadcast(group_, comm::view(observed), {.rank = 0}, {.tag = "order of gradients"}).wait());
-  rebuilt_ = true;
-  const std::vector<int> order =
-      complete_order(std::vector<int>(observed.begin(), observed.end()), reverse_order(count));
-  BucketPlan plan = make_bucket_plan(shapes_, order, options_.caps);
-  if (plan == plan_) return {};
-  const std::vector<Bucket> old_buckets = buckets_;
-  const std::vector<Place> old_places = places_;
-  RONDO_TRY(adopt_plan(std::move(plan)));
-  const PlainTensorScope scope;
-  for (int i = 0; i < count; ++i) {
-    at::Tensor& gradient = parameters_[i].mutable_grad();
-    const Place old = old_places[i];
-    if (!gradient.defined() || !old_buckets[old.bucket].holds(old.slot, gradient)) continue;
-    const at::Tensor& moved = buckets_[places_[i].bucket].gradient(places_[i].slot);
-    moved.copy_(gradient);
-    gradient = moved;
+Status Reducer::set_hook(std::shared_ptr<CommHook> hook) {
+  comm::MutexLock lock(mutex_);
+  RONDO_TRY(broken_);
+  if (begun_ || phase_ == Phase::kReduced) {
+    return Status(Code::kInvalidArgument, "a comm hook is set between a step point and the next backward",
+                  {.rank = group_.rank(), .operation = "set_comm_hook"});
   }
-  return {};
-}
-
-Status Reducer::check_parameters() {
-  for (int i = 0; i < std::ssize(hooks_); ++i) {
-    if (parameters_[i].requires_grad() && hooks_[i].still_on(parameters_[i])) continue;
-    return Status(Code::kInvalidArgument,
-                  "parameter " + quoted(names_[i]) + " changed after it was wrapped (now " + describe(parameters_[i]) +
-                      (parameters_[i].requires_grad() ? "" : ", frozen") +
-                      "), so its gradient is no longer averaged. Convert and freeze before wrapping, or wrap again",
-                  {.rank = group_.rank(), .operation = "step"});
-  }
+  const std::string name = hook ? hook->name() : "none";
+  RONDO_TRY(compare_models(group_, {{.kind = "option", .name = "comm hook", .what = name}}));
+  hook_ = std::move(hook);
   return {};
 }
 
@@ -391,12 +464,12 @@ void Reducer::leave_no_sync() {
 comm::Result<Verdict> Reducer::reach_step_point() {
   comm::MutexLock lock(mutex_);
   RONDO_TRY(broken_);
-  Status error = check_parameters();
+  Status error = first_error_;
   if (phase_ == Phase::kOpen) {
     // A backward that is still open threw; none at all reached no parameter.
-    RONDO_TRY(finish(backwards_.empty() && error.ok() ? Outcome::kComplete : Outcome::kFailed));
-  } else if (error.ok()) {
+    if (backwards_.empty()) fail_if_unused();
     error = first_error_;
+    RONDO_TRY(finish(backwards_.empty() && error.ok() ? Outcome::kComplete : Outcome::kFailed));
   }
   const Verdict verdict = verdict_;
   open_window();
@@ -422,7 +495,7 @@ ReducerTimes Reducer::times() const {
 
 BucketPlan Reducer::plan() const {
   comm::MutexLock lock(mutex_);
-  return plan_;
+  return buckets_.plan();
 }
 
 }  // namespace rondo::trainer

@@ -21,9 +21,9 @@
 #include "rondo/comm/collectives.h"
 #include "rondo/comm/thread_annotations.h"
 #include "rondo/verdict.h"
-#include "trainer/gradient/bucket.h"
-#include "trainer/gradient/bucket_plan.h"
-#include "trainer/gradient/model_agreement.h"
+#include "trainer/gradient/buckets.h"
+#include "trainer/gradient/model_content.h"
+#include "trainer/gradient/reducer_bucket.h"
 #include "trainer/step/step_record.h"
 #include "trainer/torch_bridge/torch_compat.h"
 
@@ -32,8 +32,13 @@ namespace rondo::trainer {
 struct ReducerOptions {
   BucketCaps caps;
   enum class Launch : uint8_t { kDuringBackward, kAfterBackward } launch = Launch::kDuringBackward;
-  std::function<void(const std::string& line)> say;  // for people; may be empty
-  std::function<comm::Status()> after_reduction;     // collective; after every completed step record; may be empty
+  Unused unused = Unused::kAllowed;
+  // Each may be empty.
+  std::function<void(const std::string& line)> say;  // for people
+  std::function<comm::Status()> after_reduction;     // collective; after every completed step record
+  std::function<bool()> disarmed;                    // gradients are not ours to average now
+  std::function<bool()> model_changed;               // since adopt_model() was last called, or since the beginning
+  std::function<comm::Result<std::vector<GradientParameter>>()> adopt_model;  // collective: makes it equal again
 };
 
 /// Microseconds since the first gradient of the last synced backward arrived.
@@ -45,14 +50,16 @@ struct ReducerTimes {
 
 class Reducer : public std::enable_shared_from_this<Reducer> {
  public:
-  /// Collective. `parameters` need gradients, are distinct, dense CPU tensors and the same on every rank.
-  static comm::Result<std::shared_ptr<Reducer>> create(comm::Group group, std::vector<NamedTensor> parameters,
+  /// `parameters` need gradients, are distinct, dense CPU tensors and the same on every rank.
+  static comm::Result<std::shared_ptr<Reducer>> create(comm::Group group, std::vector<GradientParameter> parameters,
                                                        ReducerOptions options);
 
   /// Adds `count` to this rank's weight in this window.
   comm::Status weigh(double count);
   void enter_no_sync();
   void leave_no_sync();
+  /// Collective; between steps.
+  comm::Status set_hook(std::shared_ptr<CommHook> hook);
 
   /// Ends the window. Completes an unfinished reduction; contributes zeros where no backward came.
   comm::Result<Verdict> reach_step_point();
@@ -60,6 +67,7 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   comm::Status before_zero_grad();
 
   ReducerTimes times() const;
+  /// Empty before the first synced backward ended.
   BucketPlan plan() const;
   /// Takes the hooks off and leaves the group; kException aborts it for all. Gradients stay valid.
   enum class Ending : uint8_t { kInOrder, kException };
@@ -68,52 +76,57 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
  private:
   enum class Outcome : uint8_t { kComplete, kFailed };  // of this rank's backward
   enum class Phase : uint8_t { kOpen, kReduced };       // kReduced: waits for the step point
-  struct Place {
-    int bucket = 0;
-    int slot = 0;
-  };
 
-  Reducer(comm::Group group, std::vector<NamedTensor> parameters, ReducerOptions options);
-  void add_hooks();
+  Reducer(comm::Group group, ReducerOptions options) : options_(std::move(options)), group_(std::move(group)) {}
 
   // On autograd's threads.
   void on_gradient(int parameter, Incoming incoming);
   void on_backward_end(int backward);
+  void on_outer_backward_end(int64_t window);
 
-  comm::Status adopt_plan(BucketPlan plan) RONDO_REQUIRES(mutex_);
+  comm::Status adopt(std::vector<GradientParameter> parameters) RONDO_REQUIRES(mutex_);
+  void begin() RONDO_REQUIRES(mutex_);
+  void end() RONDO_REQUIRES(mutex_);
   void arrived(int parameter) RONDO_REQUIRES(mutex_);
+  void move_into_bucket(int parameter) RONDO_REQUIRES(mutex_);
+  void hook_failed(int bucket, const std::string& what) RONDO_REQUIRES(mutex_);
   void fail(comm::Code code, const std::string& message) RONDO_REQUIRES(mutex_);
+  void fail_if_unused() RONDO_REQUIRES(mutex_);
   void launch_full_buckets() RONDO_REQUIRES(mutex_);
-  void launch(int bucket, double weight) RONDO_REQUIRES(mutex_);
+  void launch(double weight) RONDO_REQUIRES(mutex_);
+  comm::Status make_plan() RONDO_REQUIRES(mutex_);
   void fill_missing() RONDO_REQUIRES(mutex_);
   comm::Status finish(Outcome outcome) RONDO_REQUIRES(mutex_);
   comm::Status reduce(Outcome outcome) RONDO_REQUIRES(mutex_);
+  comm::Status finish_bucket(ReducerBucket& bucket) RONDO_REQUIRES(mutex_);
+  comm::Status reduce_sparse(Outcome outcome) RONDO_REQUIRES(mutex_);
   comm::Status exchange_record(Outcome outcome, StepRecord& agreed) RONDO_REQUIRES(mutex_);
   void settle(const StepRecord& agreed) RONDO_REQUIRES(mutex_);
-  comm::Status rebuild() RONDO_REQUIRES(mutex_);
-  comm::Status check_parameters() RONDO_REQUIRES(mutex_);
   void open_window() RONDO_REQUIRES(mutex_);
   double weight() const RONDO_REQUIRES(mutex_) { return weighed_ ? weight_ : 1.0; }
+  int launched() const RONDO_REQUIRES(mutex_) { return static_cast<int>(launched_.size()); }
+  bool is_sparse(int parameter) const RONDO_REQUIRES(mutex_) {
+    return parameters_[parameter].kind == GradientParameter::Kind::kSparse;
+  }
+  at::Tensor& gradient_of(int parameter) RONDO_REQUIRES(mutex_) { return parameters_[parameter].tensor.mutable_grad(); }
   std::string tag(int bucket) const RONDO_REQUIRES(mutex_);
   int64_t microseconds_since_start() const RONDO_REQUIRES(mutex_);
 
   // Constant after construction.
-  std::vector<std::string> names_;
-  std::vector<at::Tensor> parameters_;
-  std::vector<GradientShape> shapes_;
   ReducerOptions options_;
 
   mutable comm::Mutex mutex_;
   comm::Group group_ RONDO_GUARDED_BY(mutex_);
-  std::vector<GradientHook> hooks_ RONDO_GUARDED_BY(mutex_);
-  BucketPlan plan_ RONDO_GUARDED_BY(mutex_);
-  std::vector<Bucket> buckets_ RONDO_GUARDED_BY(mutex_);
-  std::vector<Place> places_ RONDO_GUARDED_BY(mutex_);  // per parameter
-  bool rebuilt_ RONDO_GUARDED_BY(mutex_) = false;
-  comm::Status broken_ RONDO_GUARDED_BY(mutex_);  // of comm: this group cannot be used again
+  std::vector<GradientParameter> parameters_ RONDO_GUARDED_BY(mutex_);
+  std::vector<GradientHook> hooks_ RONDO_GUARDED_BY(mutex_);  // per parameter; empty when closed
+  Buckets buckets_ RONDO_GUARDED_BY(mutex_);                  // of dense gradients
+  bool planned_ RONDO_GUARDED_BY(mutex_) = false;
+  std::shared_ptr<CommHook> hook_ RONDO_GUARDED_BY(mutex_);  // shared with the user; may be empty
+  comm::Status broken_ RONDO_GUARDED_BY(mutex_);             // of comm: this group cannot be used again
   int64_t step_ RONDO_GUARDED_BY(mutex_) = 0;
 
   // Of the window.
+  int64_t window_ RONDO_GUARDED_BY(mutex_) = 0;  // counts them
   Phase phase_ RONDO_GUARDED_BY(mutex_) = Phase::kOpen;
   Verdict verdict_ RONDO_GUARDED_BY(mutex_) = Verdict::kApply;
   int no_sync_depth_ RONDO_GUARDED_BY(mutex_) = 0;
@@ -124,16 +137,18 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   // Of the synced backward.
   std::set<int> backwards_ RONDO_GUARDED_BY(mutex_);  // begun, with a callback that has not run yet
   bool begun_ RONDO_GUARDED_BY(mutex_) = false;
+  bool changed_ RONDO_GUARDED_BY(mutex_) = false;  // the model is another one than the hooks'
   comm::Status first_error_ RONDO_GUARDED_BY(mutex_);
-  std::vector<bool> ready_ RONDO_GUARDED_BY(mutex_);   // per parameter: its gradient lies in the bucket
+  std::vector<bool> ready_ RONDO_GUARDED_BY(mutex_);   // per parameter: its gradient has arrived
   std::vector<int> missing_ RONDO_GUARDED_BY(mutex_);  // per bucket: gradients not yet there
   std::vector<int> arrivals_ RONDO_GUARDED_BY(mutex_);
-  std::vector<comm::Work> works_ RONDO_GUARDED_BY(mutex_);  // per launched bucket, in order
-  struct Kept {
+  std::vector<std::unique_ptr<ReducerBucket>> launched_ RONDO_GUARDED_BY(mutex_);  // in order
+  struct Held {
     int parameter;
     at::Tensor gradient;
   };
-  std::vector<Kept> kept_ RONDO_GUARDED_BY(mutex_);  // copies of gradients that no backward touched
+  std::vector<Held> kept_ RONDO_GUARDED_BY(mutex_);    // copies of gradients that no backward touched
+  std::vector<Held> sparse_ RONDO_GUARDED_BY(mutex_);  // means
   comm::TimePoint start_ RONDO_GUARDED_BY(mutex_);
   ReducerTimes times_ RONDO_GUARDED_BY(mutex_);
 };

@@ -4,7 +4,8 @@
 #include <memory>
 #include <optional>
 
-#include "trainer/gradient/model_agreement.h"
+#include "trainer/gradient/buffer_sync.h"
+#include "trainer/gradient/model_content.h"
 #include "trainer/gradient/reducer.h"
 #include "trainer/gradient/sync_batch_norm.h"
 #include "trainer/init/job_state.h"
@@ -20,12 +21,21 @@ class Replica {
   JobState& job() { return *job_; }
   void sync_batch_norm() { batch_norm_.emplace(job_->model_group(), module_); }
   void close(Reducer::Ending ending) { reducer_->close(ending); }
+  /// From here to leave_exclusive() the gradients of all other replicas of the job are left alone. Nests.
+  void enter_exclusive();
+  void leave_exclusive() { job_->leave_exclusive(); }
 
  private:
+  comm::Result<std::vector<GradientParameter>> adopt_model(const std::string& occasion);
+  comm::Status synchronise_buffers();
+
   std::shared_ptr<JobState> job_;  // shared with the Job's copies
   torch::nn::Module& module_;      // the user's
+  const ReplicaOptions options_;
   comm::Group gradient_group_;
   std::shared_ptr<Reducer> reducer_;  // shared, weakly, with its hooks
+  BufferSynchroniser buffers_;
+  ModelWatch watch_;
   std::optional<SyncBatchNorm> batch_norm_;
 };
 

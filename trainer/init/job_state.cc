@@ -50,6 +50,17 @@ comm::Group JobState::split(const std::string& name) {
 
 comm::Group JobState::make_gradient_group() { return split("gradient/" + std::to_string(wrappers_++)); }
 
+bool JobState::claim_exclusive(const void* replica) {
+  if (exclusive_depth_ > 0 && exclusive_.load() != replica) return false;
+  exclusive_.store(replica);
+  ++exclusive_depth_;
+  return true;
+}
+
+void JobState::leave_exclusive() {
+  if (--exclusive_depth_ == 0) exclusive_.store(nullptr);
+}
+
 void JobState::say(const std::string& line) const {
   if (log_) log_(comm::LogLevel::kWarning, line);
 }

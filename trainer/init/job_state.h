@@ -29,6 +29,11 @@ class JobState {
   comm::Group& model_group() { return model_; }
   /// Collective: a group for one wrapper's gradients.
   comm::Group make_gradient_group();
+  /// Whose gradients alone are averaged now; null: all wrappers'.
+  const void* exclusive() const { return exclusive_.load(); }
+  /// False while another replica's claim lives. Claims of one replica nest.
+  bool claim_exclusive(const void* replica);
+  void leave_exclusive();
   void say(const std::string& line) const;
   /// Steps applied in this job, those before a load() included: they number checkpoints.
   int64_t steps_done() const { return steps_done_.load(); }
@@ -45,6 +50,8 @@ class JobState {
   InitOptions options_;
   comm::LogSink log_;
   comm::Group world_, user_, model_;
+  std::atomic<const void*> exclusive_{nullptr};
+  int exclusive_depth_ = 0;  // of the thread that trains
   std::atomic<int> wrappers_{0};
   std::atomic<int64_t> steps_done_{0};
 };

@@ -25,6 +25,26 @@ std::optional<comm::DType> comm_dtype(at::ScalarType type) {
   }
 }
 
+at::ScalarType torch_dtype(comm::DType dtype) {
+  switch (dtype) {
+    case comm::DType::kFloat32:
+      return at::kFloat;
+    case comm::DType::kFloat64:
+      return at::kDouble;
+    case comm::DType::kFloat16:
+      return at::kHalf;
+    case comm::DType::kBFloat16:
+      return at::kBFloat16;
+    case comm::DType::kInt32:
+      return at::kInt;
+    case comm::DType::kInt64:
+      return at::kLong;
+    case comm::DType::kUInt8:
+      return at::kByte;
+  }
+  return at::kByte;
+}
+
 std::string dtype_name(at::ScalarType type) {
   if (const auto known = comm_dtype(type)) return std::string(comm::name(*known));
   if (type == at::kBool) return "bool";

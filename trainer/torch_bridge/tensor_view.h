@@ -12,6 +12,7 @@ namespace rondo::trainer {
 
 /// Empty: comm has no such element type (bool, complex, ...).
 std::optional<comm::DType> comm_dtype(at::ScalarType type);
+at::ScalarType torch_dtype(comm::DType dtype);
 /// "float32", "bool" and so on: comm's and Python's word.
 std::string dtype_name(at::ScalarType type);
 /// "float32 [64, 32, 3, 3]".

@@ -10,6 +10,7 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include <utility>
+#include <vector>
 
 namespace rondo::trainer {
 
@@ -37,6 +38,17 @@ bool inside_a_node() { return torch::autograd::get_current_node() != nullptr; }
 
 void at_end_of_backward(std::function<void()> run) {
   torch::autograd::Engine::get_default_engine().queue_callback(std::move(run));
+}
+
+namespace {
+// Queued from inside a nested backward's callback a callback would run in that backward again, and so for ever.
+thread_local std::vector<std::function<void()>> left_for_outer_backward;
+}  // namespace
+
+void at_end_of_outer_backward(std::function<void()> run) { left_for_outer_backward.push_back(std::move(run)); }
+
+void hand_over_to_outer_backward() {
+  for (auto& run : std::exchange(left_for_outer_backward, {})) at_end_of_backward(std::move(run));
 }
 
 bool builds_a_graph() { return c10::GradMode::is_enabled(); }

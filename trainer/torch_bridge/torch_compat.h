@@ -41,6 +41,11 @@ bool inside_a_node();
 /// Runs `run` in this thread after the last node of the backward under way; what it throws leaves backward(). Never
 /// runs when a node throws before.
 void at_end_of_backward(std::function<void()> run);
+/// To be called where a nested backward ends: runs `run` at the end of the backward around it, if that one is started
+/// from activation checkpointing of ours; otherwise never.
+void at_end_of_outer_backward(std::function<void()> run);
+/// Called inside a node, after a backward that the node started.
+void hand_over_to_outer_backward();
 /// True in a hook of backward(create_graph = true).
 bool builds_a_graph();
 

@@ -6,10 +6,13 @@
 #include <torch/optim/optimizer.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "rondo/comm_hook.h"
 #include "rondo/job.h"
 
 namespace rondo {
@@ -19,13 +22,25 @@ class Replica;  // private to Rondo
 }
 
 enum class Overlap : uint8_t { kOn, kOff };
-enum class BufferSync : uint8_t { kBroadcast, kNone };
+/// What becomes of a buffer at the end of each synced backward: rank 0's value for all; the mean over ranks (integer
+/// and bool buffers: rank 0's value); ReplicaOptions::reduce_buffer; nothing.
+enum class BufferSync : uint8_t { kBroadcast, kMean, kCustom, kNone };
+/// Whether a backward may leave parameters without a gradient. kRefused: it throws, naming them and their modules, and
+/// all ranks skip the step.
+enum class Unused : uint8_t { kAllowed, kRefused };
 
+/// Equal on all ranks. Names are those of named_parameters() and named_buffers(); a module's path means all inside it.
 struct ReplicaOptions {
   int64_t bucket_cap_bytes = int64_t{25} << 20;
-  int64_t first_bucket_bytes = int64_t{1} << 20;
-  Overlap overlap = Overlap::kOn;               // kOff: everything is launched after the last gradient; same bits
-  BufferSync buffers = BufferSync::kBroadcast;  // of rank 0, at the end of each synced backward
+  int64_t first_bucket_bytes = int64_t{1} << 20;  // of the last one, too
+  Overlap overlap = Overlap::kOn;                 // kOff: everything is launched after the last gradient; same bits
+  Unused unused = Unused::kAllowed;
+  BufferSync buffers = BufferSync::kBroadcast;
+  std::vector<std::pair<std::string, BufferSync>> buffers_of = {};  // exceptions, by name
+  /// For kCustom, called on every rank in the same order, without autograd: leaves equal values everywhere. It may use
+  /// the Job's collectives.
+  std::function<void(const std::string& name, const at::Tensor& buffer)> reduce_buffer = {};
+  std::vector<std::string> ignore = {};  // parameters and buffers that each rank keeps for itself
 };
 
 /// What the last synced backward did. Times in microseconds since its first gradient arrived.
@@ -39,7 +54,8 @@ struct StepStatistics {
   int64_t bucket_bytes = 0;
 };
 
-/// Backwards inside this scope accumulate on this rank only and need no step point.
+/// Backwards inside this scope accumulate on this rank only and need no step point. What counts is where backward runs;
+/// the forward may lie outside.
 class [[nodiscard]] NoSync {
  public:
   explicit NoSync(std::shared_ptr<trainer::Replica> replica);
@@ -51,10 +67,29 @@ class [[nodiscard]] NoSync {
   std::shared_ptr<trainer::Replica> replica_;  // shared with the wrapper
 };
 
+/// While it lives, gradients of all other wrappers of this job are left as autograd makes them: nothing is averaged,
+/// no step point is needed. For several networks in one graph, where the loss of one flows through another.
+class [[nodiscard]] Exclusive {
+ public:
+  explicit Exclusive(std::shared_ptr<trainer::Replica> replica);
+  ~Exclusive();
+  Exclusive(const Exclusive&) = delete;
+  Exclusive& operator=(const Exclusive&) = delete;
+
+ private:
+  std::shared_ptr<trainer::Replica> replica_;  // shared with the wrapper
+};
+
 /// Keeps the replicas of `module` equal: compares them over all ranks, gives every rank rank 0's values, and from then
 /// on makes every `.grad` the mean over all ranks when backward() returns. The module stays the caller's and must
 /// outlive this.
 ///
+/// Parameters without a gradient in a backward count as zeros on this rank; one that no rank used keeps its gradient.
+/// Embeddings made with sparse(true) exchange only the rows that were used. The first synced backward shows the order
+/// in which gradients arrive, and launches nothing before it ends. When the module was changed in between on all ranks
+/// (to(), torch::load(), parameters added or unfrozen), the next synced backward compares and equalises it as at wrap.
+///
+/// Memory:  the gradients once, shared with the transport; `.grad` lies in it.
 /// Blocks:  the constructor, backward() and the step point, each until all ranks came or the operation timeout passed.
 /// Errors:  kInvalidArgument (no parameter needs gradients, ...), kMismatch naming both sides, kPeerLost, kTimeout.
 class DistributedDataParallel {
@@ -69,6 +104,11 @@ class DistributedDataParallel {
   /// allowed.
   at::Tensor weigh(const at::Tensor& mean_loss, double count);
   NoSync no_sync();
+  /// Throws when another wrapper's scope lives.
+  Exclusive exclusive();
+  /// From now on `hook` reduces the buckets, instead of an all_reduce in their own dtype. Call it on every rank, with
+  /// no backward in flight; see comm_hook.h.
+  void set_comm_hook(std::shared_ptr<CommHook> hook);
   /// From now on every BatchNorm1d, 2d and 3d of the module normalises over the batch of all ranks in training mode, in
   /// forward and backward, and keeps running statistics that are equal on all ranks. Batches may differ in size, also
   /// be empty. Call it on every rank. Cost: an exchange of three numbers a channel in forward and two in backward.

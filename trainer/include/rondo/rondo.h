@@ -5,7 +5,9 @@
 /// synced backwards and step points are issued in the same order on every rank. at::Tensor is torch::Tensor.
 #pragma once
 
+#include "rondo/autocast.h"
 #include "rondo/checkpoint.h"
+#include "rondo/comm_hook.h"
 #include "rondo/distributed_data_parallel.h"
 #include "rondo/ema.h"
 #include "rondo/error.h"
@@ -14,5 +16,6 @@
 #include "rondo/optimizer.h"
 #include "rondo/rate_schedule.h"
 #include "rondo/rate_scheduler.h"
+#include "rondo/recompute.h"
 #include "rondo/sampler.h"
 #include "rondo/verdict.h"
