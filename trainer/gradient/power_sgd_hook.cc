@@ -17,15 +17,20 @@
 namespace rondo {
 namespace {
 
-/// Modified Gram-Schmidt on the columns of `matrix`, in place.
+/// Gram-Schmidt on the columns of `matrix`, in place. What the first projection leaves of a column that depends on the
+/// others is rounding, and the second shows it: such a column becomes zero. (Kahan's "twice is enough".)
 void orthogonalise(const at::Tensor& matrix) {
-  const int64_t columns = matrix.size(1);
-  for (int64_t i = 0; i < columns; ++i) {
-    const at::Tensor column = matrix.narrow(1, i, 1);
-    column.div_(column.norm().add(1e-8));
-    if (i + 1 == columns) break;
-    const at::Tensor rest = matrix.narrow(1, i + 1, columns - i - 1);
-    rest.sub_(column.matmul(column.t().matmul(rest)));
+  for (int64_t i = 0; i < matrix.size(1); ++i) {
+    const at::Tensor column = matrix.narrow(1, i, 1), before = matrix.narrow(1, 0, i);
+    for (const double least : {0.0, 0.5}) {
+      if (i > 0) column.sub_(before.matmul(before.t().matmul(column)));
+      const double norm = column.norm().item<double>();
+      if (norm <= least) {
+        column.zero_();
+        break;
+      }
+      column.div_(norm);
+    }
   }
 }
 
@@ -64,7 +69,7 @@ class PowerSgd final : public CommHook {
       Factored factored{.name = bucket.names[i], .gradient = gradient, .matrix = matrix_of(gradient)};
       Memory& memory = memories_[factored.name];
       if (memory.error.defined()) factored.matrix = factored.matrix.add(memory.error);
-      if (!memory.q.defined() || !options_.warm_start) memory.q = first_q(factored);
+      draw_missing(memory.q, factored);
       orthogonalise(memory.q);
       factors.push_back(factored.matrix.matmul(memory.q));
       flight.factored.push_back(std::move(factored));
@@ -157,10 +162,16 @@ class PowerSgd final : public CommHook {
     const auto travels = static_cast<double>((n + m) * std::min({options_.rank, n, m}));
     return travels * options_.min_compression_rate <= static_cast<double>(n * m);
   }
-  at::Tensor first_q(const Factored& factored) const {
+  /// Random numbers, equal on all ranks, for the columns of `q` that say nothing: at first all.
+  void draw_missing(at::Tensor& q, const Factored& factored) const {
+    const bool warm = options_.warm_start && q.defined();
+    const at::Tensor empty = warm ? at::linalg_vector_norm(q, 2, {0}).eq(0) : at::Tensor();
+    if (warm && !empty.any().item<bool>()) return;
     const auto generator =
         at::detail::createCPUGenerator(options_.seed ^ hash(factored.name) ^ static_cast<uint64_t>(backwards_));
-    return at::randn({factored.matrix.size(1), rank_of(factored.matrix)}, generator, factored.matrix.options());
+    const at::Tensor drawn =
+        at::randn({factored.matrix.size(1), rank_of(factored.matrix)}, generator, factored.matrix.options());
+    q = warm ? at::where(empty, drawn, q) : drawn;
   }
   static at::Tensor packed(const std::vector<at::Tensor>& tensors, const HookBucket& bucket) {
     std::vector<at::Tensor> flat;

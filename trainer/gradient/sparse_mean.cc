@@ -72,7 +72,7 @@ comm::Result<at::Tensor> sparse_mean(comm::Group& group, const SparseOperand& mi
   for (int rank = 0; rank < group.world_size(); ++rank) {
     const auto count = static_cast<int64_t>(summaries[2 * rank]);
     all_indices.push_back((*indices)[rank].narrow(0, 0, count).t());
-    all_values.push_back((*values)[rank].narrow(0, 0, count).mul(summaries[2 * rank + 1]));
+    all_values.push_back((*values)[rank].narrow(0, 0, count));
   }
   at::Tensor sum = at::sparse_coo_tensor(at::cat(all_indices, 1), at::cat(all_values), parameter.sizes(),
                                          parameter.options().layout(at::kSparse))
