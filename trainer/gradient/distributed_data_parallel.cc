@@ -19,6 +19,7 @@ Replica::Replica(std::shared_ptr<JobState> job, torch::nn::Module& module, const
   reducer.launch = options.overlap == Overlap::kOn ? ReducerOptions::Launch::kDuringBackward
                                                    : ReducerOptions::Launch::kAfterBackward;
   reducer.unused = options.unused;
+  reducer.one_rank = options.one_rank;
   reducer.say = [state = job_.get()](const std::string& line) { state->say(line); };
   reducer.after_reduction = [this] { return synchronise_buffers(); };
   reducer.disarmed = [this] {
@@ -60,6 +61,7 @@ void Replica::enter_exclusive() {
 
 std::string Replica::description() {
   const ReducerTimes times = reducer_->times();
+  if (gradient_group_.world_size() == 1 && times.bucket_count == 0) return "one rank, nothing to reduce";
   char text[96];
   std::snprintf(text, sizeof text, "; %lld bucket%s, %.1f MB", static_cast<long long>(times.bucket_count),
                 times.bucket_count == 1 ? "" : "s", static_cast<double>(times.bucket_bytes) / 1e6);

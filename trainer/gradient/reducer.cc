@@ -35,13 +35,18 @@ comm::Result<std::shared_ptr<Reducer>> Reducer::create(comm::Group group, std::v
   return reducer;
 }
 
+Reducer::Reducer(comm::Group group, ReducerOptions options)
+    : options_(std::move(options)),
+      group_(std::move(group)),
+      alone_(group_.world_size() == 1 && options_.one_rank == OneRank::kShortPath) {}
+
 // Memory and hooks for these parameters. A plan for them is made when a backward has shown their order.
 Status Reducer::adopt(std::vector<GradientParameter> parameters) {
   std::vector<at::Tensor> dense;  // at the index of the parameter; undefined for others
   for (const GradientParameter& parameter : parameters) {
     dense.push_back(parameter.kind == GradientParameter::Kind::kDense ? parameter.tensor : at::Tensor());
   }
-  auto buckets = Buckets::allocate(group_, std::move(dense));
+  auto buckets = alone_ ? Buckets() : Buckets::allocate(group_, std::move(dense));
   RONDO_TRY(buckets.status());
   // What a new parameter has accumulated, no hook has seen.
   std::vector<bool> used;
@@ -319,7 +324,7 @@ Status Reducer::make_plan() {
   RONDO_TRY(comm::broadcast(group_, comm::view(observed), {.rank = 0}, {.tag = "order of gradients"}).wait());
   std::vector<int> order = complete_order(std::vector<int>(observed.begin(), observed.end()),
                                           reverse_order(static_cast<int>(parameters_.size())));
-  std::erase_if(order, [&](int parameter) { return is_sparse(parameter); });
+  std::erase_if(order, [&](int parameter) RONDO_REQUIRES(mutex_) { return is_sparse(parameter); });
   buckets_.lay_out(make_bucket_plan(buckets_.shapes(), order, options_.caps));
   planned_ = true;
   times_.bucket_count = buckets_.count();
@@ -329,12 +334,29 @@ Status Reducer::make_plan() {
 
 Status Reducer::reduce(Outcome outcome) {
   const bool complete = outcome == Outcome::kComplete;
+  if (alone_) return reduce_alone();
   if (!planned_) RONDO_TRY(make_plan());
   if (complete) fill_missing();
   while (launched() < buckets_.count()) launch(complete ? weight() : 0.0);
   RONDO_TRY(broken_);
   for (const auto& bucket : launched_) RONDO_TRY(finish_bucket(*bucket));
   return reduce_sparse(outcome);
+}
+
+// Gradients are what they should be, but for their weight.
+Status Reducer::reduce_alone() {
+  if (changed_) {
+    auto parameters = options_.adopt_model();
+    RONDO_TRY(parameters.status());
+    RONDO_TRY(adopt(std::move(*parameters)));
+  }
+  if (!weighed_) return {};
+  const PlainTensorScope scope;
+  for (int i = 0; i < std::ssize(parameters_); ++i) {
+    if (!used_[i] || !gradient_of(i).defined()) continue;
+    weight_ > 0 ? gradient_of(i).div_(weight_) : gradient_of(i).zero_();
+  }
+  return {};
 }
 
 Status Reducer::finish_bucket(ReducerBucket& bucket) {
@@ -368,6 +390,10 @@ Status Reducer::exchange_record(Outcome outcome, StepRecord& agreed) {
                   .failed = std::vector<bool>(static_cast<size_t>(shape.world_size)),
                   .used = used_};
   mine.failed[group_.rank()] = failed;
+  if (alone_) {
+    agreed = std::move(mine);
+    return {};
+  }
   std::vector<uint8_t> bytes = encode(mine, shape);
   RONDO_TRY(comm::all_reduce(group_, comm::view(bytes), comm::ReduceOp::kBitOr,
                              {.tag = "record of step " + std::to_string(step_)})
@@ -377,6 +403,7 @@ Status Reducer::exchange_record(Outcome outcome, StepRecord& agreed) {
 }
 
 void Reducer::settle(const StepRecord& agreed) {
+  if (alone_) return;
   const PlainTensorScope scope;
   for (int i = 0; i < std::ssize(parameters_); ++i) {
     if (agreed.used[i] && !is_sparse(i) && !buckets_.holds(i, gradient_of(i))) gradient_of(i) = buckets_.gradient(i);
@@ -433,6 +460,10 @@ Status Reducer::set_hook(std::shared_ptr<CommHook> hook) {
   const std::string name = hook ? hook->name() : "none";
   RONDO_TRY(compare_models(group_, {{.kind = "option", .name = "comm hook", .what = name}}));
   hook_ = std::move(hook);
+  if (!hook_ || !alone_) return {};
+  alone_ = false;
+  RONDO_TRY(adopt(parameters_));
+  open_window();
   return {};
 }
 

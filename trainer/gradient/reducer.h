@@ -33,6 +33,7 @@ struct ReducerOptions {
   BucketCaps caps;
   enum class Launch : uint8_t { kDuringBackward, kAfterBackward } launch = Launch::kDuringBackward;
   Unused unused = Unused::kAllowed;
+  OneRank one_rank = OneRank::kShortPath;
   // Each may be empty.
   std::function<void(const std::string& line)> say;  // for people
   std::function<comm::Status()> after_reduction;     // collective; after every completed step record
@@ -77,7 +78,7 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   enum class Outcome : uint8_t { kComplete, kFailed };  // of this rank's backward
   enum class Phase : uint8_t { kOpen, kReduced };       // kReduced: waits for the step point
 
-  Reducer(comm::Group group, ReducerOptions options) : options_(std::move(options)), group_(std::move(group)) {}
+  Reducer(comm::Group group, ReducerOptions options);
 
   // On autograd's threads.
   void on_gradient(int parameter, Incoming incoming);
@@ -98,6 +99,7 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   void fill_missing() RONDO_REQUIRES(mutex_);
   comm::Status finish(Outcome outcome) RONDO_REQUIRES(mutex_);
   comm::Status reduce(Outcome outcome) RONDO_REQUIRES(mutex_);
+  comm::Status reduce_alone() RONDO_REQUIRES(mutex_);
   comm::Status finish_bucket(ReducerBucket& bucket) RONDO_REQUIRES(mutex_);
   comm::Status reduce_sparse(Outcome outcome) RONDO_REQUIRES(mutex_);
   comm::Status exchange_record(Outcome outcome, StepRecord& agreed) RONDO_REQUIRES(mutex_);
@@ -121,6 +123,7 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   std::vector<GradientHook> hooks_ RONDO_GUARDED_BY(mutex_);  // per parameter; empty when closed
   Buckets buckets_ RONDO_GUARDED_BY(mutex_);                  // of dense gradients
   bool planned_ RONDO_GUARDED_BY(mutex_) = false;
+  bool alone_ RONDO_GUARDED_BY(mutex_) = false;              // the short path of one rank: no buckets
   std::shared_ptr<CommHook> hook_ RONDO_GUARDED_BY(mutex_);  // shared with the user; may be empty
   comm::Status broken_ RONDO_GUARDED_BY(mutex_);             // of comm: this group cannot be used again
   int64_t step_ RONDO_GUARDED_BY(mutex_) = 0;

@@ -12,9 +12,6 @@
 namespace rondo::trainer {
 namespace {
 
-using comm::Code;
-using comm::Status;
-
 /// indices: (D, nnz) int64; values: (nnz, ...).
 struct Entries {
   at::Tensor indices, values;

@@ -69,7 +69,8 @@ RateSchedule constant() {
 RateSchedule step_decay(int64_t every, double gamma) {
   require(every > 0, "step_decay() every " + std::to_string(every) + " steps; it must be 1 or more");
   return {"times " + text(gamma) + " every " + steps_text(every), [every, gamma](double base, int64_t step) {
-            return base * std::pow(gamma, static_cast<double>(step / every));
+            const int64_t decays = step / every;
+            return base * std::pow(gamma, static_cast<double>(decays));
           }};
 }
 

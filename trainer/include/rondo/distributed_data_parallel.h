@@ -29,6 +29,10 @@ enum class BufferSync : uint8_t { kBroadcast, kMean, kCustom, kNone };
 /// all ranks skip the step.
 enum class Unused : uint8_t { kAllowed, kRefused };
 
+/// What a job of one rank does: nothing but the bookkeeping of steps, without memory of its own; or all that more ranks
+/// do.
+enum class OneRank : uint8_t { kShortPath, kFullPath };
+
 /// Equal on all ranks. Names are those of named_parameters() and named_buffers(); a module's path means all inside it.
 struct ReplicaOptions {
   int64_t bucket_cap_bytes = int64_t{25} << 20;
@@ -40,6 +44,7 @@ struct ReplicaOptions {
   /// For kCustom, called on every rank in the same order, without autograd: leaves equal values everywhere. It may use
   /// the Job's collectives.
   std::function<void(const std::string& name, const at::Tensor& buffer)> reduce_buffer = {};
+  OneRank one_rank = OneRank::kShortPath;
   std::vector<std::string> ignore = {};  // parameters and buffers that each rank keeps for itself
 };
 
@@ -89,7 +94,7 @@ class [[nodiscard]] Exclusive {
 /// in which gradients arrive, and launches nothing before it ends. When the module was changed in between on all ranks
 /// (to(), torch::load(), parameters added or unfrozen), the next synced backward compares and equalises it as at wrap.
 ///
-/// Memory:  the gradients once, shared with the transport; `.grad` lies in it.
+/// Memory:  the gradients once, shared with the transport; `.grad` lies in it. None in a job of one rank.
 /// Blocks:  the constructor, backward() and the step point, each until all ranks came or the operation timeout passed.
 /// Errors:  kInvalidArgument (no parameter needs gradients, ...), kMismatch naming both sides, kPeerLost, kTimeout.
 class DistributedDataParallel {

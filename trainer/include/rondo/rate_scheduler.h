@@ -36,7 +36,7 @@ class RateScheduler {
 class PlateauScheduler {
  public:
   /// `optimizer` must outlive this.
-  PlateauScheduler(torch::optim::Optimizer& optimizer, const Plateau::Options& options = {});
+  explicit PlateauScheduler(torch::optim::Optimizer& optimizer, const Plateau::Options& options = {});
 
   /// True when the rates were lowered. `metric` must be equal on all ranks.
   bool step(double metric);
