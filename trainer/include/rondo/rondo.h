@@ -6,13 +6,17 @@
 #pragma once
 
 #include "rondo/checkpoint.h"
+#include "rondo/checkpoint_writer.h"
 #include "rondo/distributed_data_parallel.h"
 #include "rondo/ema.h"
 #include "rondo/error.h"
 #include "rondo/job.h"
+#include "rondo/keep_rules.h"
 #include "rondo/loss_scale.h"
 #include "rondo/optimizer.h"
 #include "rondo/rate_schedule.h"
 #include "rondo/rate_scheduler.h"
 #include "rondo/sampler.h"
+#include "rondo/state_dict.h"
+#include "rondo/training_state.h"
 #include "rondo/verdict.h"
