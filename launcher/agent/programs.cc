@@ -69,4 +69,9 @@ comm::Result<std::string> find_part(const std::string& name) {
                                                  installed.string() + ": this build or installation is incomplete");
 }
 
+comm::Result<std::string> find_trainer() {
+  if (const char* named = std::getenv("RONDO_TRAIN"); named != nullptr && *named != '\0') return find_program(named);
+  return find_part("rondo-train");
+}
+
 }  // namespace rondo::launcher

@@ -14,4 +14,7 @@ comm::Result<std::string> find_program(const std::string& name);
 /// The path of one of Rondo's own programs ("rondo-exec"): beside this program, else in ../libexec/rondo.
 comm::Result<std::string> find_part(const std::string& name);
 
+/// The path of `rondo-train`; RONDO_TRAIN names another one: builds of one's own, and tests.
+comm::Result<std::string> find_trainer();
+
 }  // namespace rondo::launcher

@@ -4,7 +4,6 @@
 #include <toml++/toml.h>
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <cstdlib>
 
 #include "launcher/agent/agent.h"
 #include "launcher/agent/ask.h"
@@ -78,12 +77,6 @@ std::vector<std::string> trainer_arguments(const TrainFlags& flags) {
   if (flags.json) words.emplace_back("--json");
   words.insert(words.end(), flags.settings.begin(), flags.settings.end());
   return words;
-}
-
-/// RONDO_TRAIN names another trainer program: builds of one's own, and tests.
-comm::Result<std::string> find_trainer() {
-  if (const char* named = std::getenv("RONDO_TRAIN"); named != nullptr && *named != '\0') return find_program(named);
-  return find_part("rondo-train");
 }
 
 /// Becomes `rondo-train --list`.

@@ -93,12 +93,29 @@ TEST(Usage, OfBenchNamesTheFlagAndWhatItTakes) {
   });
 }
 
+TEST(Usage, OfCkptNamesTheVerbAndWhatIsMissing) {
+  expect_refused({
+      {{"ckpt"}, "rondo ckpt: what? There are the verbs ls, show, verify, export"},
+      {{"ckpt", "verfiy", "latest"}, "unknown verb 'verfiy' (did you mean 'verify'?)"},
+      {{"ckpt", "ls"}, "which run? Its folder, its name in runs/, or latest"},
+      {{"ckpt", "show", "latest", "model.pt"}, "unexpected argument 'model.pt'"},
+      {{"ckpt", "ls", "latest", "--jsno"}, "unknown flag '--jsno' (did you mean '--json'?)"},
+      {{"ckpt", "ls", "latest", "--which", "best"}, "--which is for show and export"},
+      {{"ckpt", "export", "latest"}, "which FILE is to be written?"},
+      {{"ckpt", "export", "latest", "model"}, "which format is 'model'? Say --format pt or --format safetensors"},
+      {{"ckpt", "export", "latest", "model", "--format", "safetensor"},
+       "unknown format 'safetensor' (did you mean 'safetensors'?)"},
+      {{"cktp", "ls"}, "unknown verb 'cktp' (did you mean 'ckpt'?)"},
+  });
+}
+
 TEST(Usage, HelpHasExamplesAndTheExitCodes) {
   const TemporaryFolder folder;
   for (const std::vector<std::string>& arguments : {std::vector<std::string>{"--help"},
                                                     {"run", "--help"},
                                                     {"train", "--help"},
                                                     {"bench", "--help"},
+                                                    {"ckpt", "--help"},
                                                     {"run", "-h"}}) {
     const Outcome run = run_rondo(arguments, {.folder = folder.path()});
     EXPECT_EQ(run.exit_code, 0);

@@ -26,10 +26,13 @@ struct Manifest {
   Cursor cursor;     // the next step to take
   uint64_t seed = 0;
   int world_size = 1;
+  int64_t written = 0;                         // seconds since 1970; 0: not known. Set by write_checkpoint
   std::string recipe;                          // dotted name; empty for an own program
-  std::map<std::string, std::string> config;   // every key of the recipe
+  std::map<std::string, std::string> config;   // every key of the recipe, or what an own program gave
+  std::map<std::string, double> metrics;       // what an own program gave
   std::map<std::string, std::string> facts;    // what else is needed to use the model, e.g. pixel_mean
   std::map<std::string, std::string> aliases;  // tied weights: name -> the name under which they are stored
+  std::map<std::string, int> parts;            // further state: name -> files, one for each rank; 0: one for all
   std::string params_hash;
   struct File {
     int64_t byte_count = 0;
@@ -59,8 +62,17 @@ struct Checkpoint {
   Manifest manifest;
 };
 
+/// How closely files are compared with the manifest: their sizes, or every byte.
+enum class Scrutiny : uint8_t { kSizes, kHashes };
 /// Reads the manifest and verifies every file. Throws rondo::Error, kCorrupt, naming the file and what is wrong.
-Checkpoint open_checkpoint(const std::filesystem::path& folder);
+Checkpoint open_checkpoint(const std::filesystem::path& folder, Scrutiny scrutiny = Scrutiny::kHashes);
+
+struct CheckpointFolder {
+  int64_t step = 0;
+  std::filesystem::path path;
+};
+/// The folders step-... of `checkpoints`, valid or not, the highest step first. Empty when there is no such folder.
+std::vector<CheckpointFolder> checkpoint_folders(const std::filesystem::path& checkpoints);
 
 struct FoundCheckpoint {
   Checkpoint checkpoint;
@@ -73,5 +85,8 @@ FoundCheckpoint newest_valid_checkpoint(const std::filesystem::path& checkpoints
 
 /// "step-00001407".
 std::string checkpoint_name(int64_t step);
+
+/// What begins with this in a folder of checkpoints is not finished, or on its way out.
+inline constexpr const char* kTemporaryPrefix = ".tmp-";
 
 }  // namespace rondo::trainer

@@ -14,138 +14,17 @@
 
 #include "rondo/error.h"
 #include "trainer/checkpoint/hash.h"
+#include "trainer/checkpoint/module_tensors.h"
+#include "trainer/checkpoint/tensor_records.h"
 
 namespace rondo::trainer {
 namespace {
 
-constexpr std::pair<at::ScalarType, const char*> kTypes[] = {
-    {at::kDouble, "F64"}, {at::kFloat, "F32"}, {at::kHalf, "F16"}, {at::kBFloat16, "BF16"}, {at::kLong, "I64"},
-    {at::kInt, "I32"},    {at::kShort, "I16"}, {at::kChar, "I8"},  {at::kByte, "U8"},       {at::kBool, "BOOL"}};
-
-std::string dtype_text(const std::string& name, at::ScalarType type) {
-  for (const auto& [known, text] : kTypes) {
-    if (known == type) return text;
-  }
-  throw Error("tensor \"" + name + "\": safetensors has no type for " + c10::toString(type));
-}
-
-at::ScalarType scalar_type(const std::string& text) {
-  for (const auto& [type, known] : kTypes) {
-    if (text == known) return type;
-  }
-  throw Error("safetensors type " + text + " is not one of LibTorch's", ExitCode::kCorrupt);
-}
-
-std::string shape_text(at::IntArrayRef shape) {
-  std::string text = "[";
-  for (const int64_t extent : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(extent);
-  return text + "]";
-}
-
-struct Named {
-  std::string name;
-  at::Tensor tensor;
-};
-
-/// Every tensor under every name, in the order of Python's state_dict.
-void collect(const torch::nn::Module& module, const std::string& prefix, std::vector<Named>& into) {
-  for (const auto& item : module.named_parameters(/*recurse=*/false))
-    into.push_back({prefix + item.key(), item.value()});
-  for (const auto& item : module.named_buffers(/*recurse=*/false)) into.push_back({prefix + item.key(), item.value()});
-  for (const auto& child : module.named_children()) collect(*child.value(), prefix + child.key() + ".", into);
-}
-
-struct StoredTensors {
-  std::vector<Named> tensors;                  // each once
-  std::map<std::string, std::string> aliases;  // further names
-};
-
-StoredTensors stored_tensors(const torch::nn::Module& module) {
-  std::vector<Named> all;
-  collect(module, "", all);
-  StoredTensors stored;
-  std::unordered_map<const void*, std::string> first_name;
-  for (Named& item : all) {
-    if (!item.tensor.defined()) continue;
-    const auto [place, is_new] = first_name.emplace(item.tensor.unsafeGetTensorImpl(), item.name);
-    if (is_new) {
-      stored.tensors.push_back(std::move(item));
-    } else {
-      stored.aliases[item.name] = place->second;
-    }
-  }
-  return stored;
-}
-
-/// Keeps the contiguous CPU copies alive that records point into.
-class RecordList {
- public:
-  void add(const std::string& name, const at::Tensor& tensor) {
-    const at::Tensor flat = tensor.detach().cpu().contiguous();
-    kept_.push_back(flat);
-    records_.push_back({.name = name,
-                        .dtype = dtype_text(name, flat.scalar_type()),
-                        .shape = flat.sizes().vec(),
-                        .bytes = {static_cast<const std::byte*>(flat.const_data_ptr()), flat.nbytes()}});
-  }
-  std::vector<std::byte> encode() const { return encode_safetensors(records_, {{"format", "pt"}}); }
-  const std::vector<TensorRecord>& records() const { return records_; }
-
- private:
-  std::vector<at::Tensor> kept_;
-  std::vector<TensorRecord> records_;
-};
-
-/// Reads tensors of one file; every complaint names it.
-class StateReader {
- public:
-  StateReader(const SafetensorsFile& tensors, std::string file) : tensors_(tensors), file_(std::move(file)) {}
-
-  [[noreturn]] void corrupt(const std::string& what) const {
-    throw Error(file_ + ": does not fit this model: " + what, ExitCode::kCorrupt);
-  }
-
-  at::Tensor to_tensor(const TensorRecord& record) const {
-    return at::from_blob(const_cast<std::byte*>(record.bytes.data()), record.shape,
-                         at::TensorOptions(scalar_type(record.dtype)))
-        .clone();
-  }
-
-  /// Null when it is not there.
-  const TensorRecord* take(const std::string& name) {
-    const TensorRecord* const record = tensors_.find(name);
-    if (record != nullptr) taken_.insert(name);
-    return record;
-  }
-
-  at::Tensor take_like(const std::string& name, const at::Tensor& model) {
-    const TensorRecord* const record = take(name);
-    if (record == nullptr) corrupt("\"" + name + "\" is missing");
-    const std::string type = dtype_text(name, model.scalar_type());
-    if (record->dtype != type || record->shape != model.sizes().vec()) {
-      corrupt("\"" + name + "\": expected " + type + " " + shape_text(model.sizes()) + ", found " + record->dtype +
-              " " + shape_text(record->shape));
-    }
-    return to_tensor(*record);
-  }
-
-  void expect_nothing_else() const {
-    for (const TensorRecord& record : tensors_.tensors()) {
-      if (!taken_.contains(record.name)) corrupt("\"" + record.name + "\" is not in the model");
-    }
-  }
-
- private:
-  const SafetensorsFile& tensors_;
-  const std::string file_;
-  std::set<std::string> taken_;
-};
-
 /// The parameters that `optimizer` holds, by their names in `module`.
-std::vector<Named> optimized_parameters(const torch::nn::Module& module, torch::optim::Optimizer& optimizer) {
+std::vector<NamedTensor> optimized_parameters(const torch::nn::Module& module, torch::optim::Optimizer& optimizer) {
   std::unordered_map<const void*, std::string> names;
-  for (const Named& item : stored_tensors(module).tensors) names[item.tensor.unsafeGetTensorImpl()] = item.name;
-  std::vector<Named> found;
+  for (const NamedTensor& item : stored_tensors(module).tensors) names[item.tensor.unsafeGetTensorImpl()] = item.name;
+  std::vector<NamedTensor> found;
   std::set<const void*> seen;
   for (auto& group : optimizer.param_groups()) {
     for (const at::Tensor& parameter : group.params()) {
@@ -201,15 +80,15 @@ std::string rate_key(size_t group) { return "group." + std::to_string(group) + "
 ModuleState encode_module(const torch::nn::Module& module) {
   StoredTensors stored = stored_tensors(module);
   RecordList records;
-  for (const Named& item : stored.tensors) records.add(item.name, item.tensor);
-  return {.content = records.encode(), .aliases = std::move(stored.aliases)};
+  for (const NamedTensor& item : stored.tensors) records.add(item.name, item.tensor);
+  return {.content = records.encode({{"format", "pt"}}), .aliases = std::move(stored.aliases)};
 }
 
 void decode_module(torch::nn::Module& module, const SafetensorsFile& tensors, const std::string& file) {
   const at::NoGradGuard no_grad;
   StateReader reader(tensors, file);
   std::vector<std::pair<at::Tensor, at::Tensor>> copies;  // all are checked before the first is made
-  for (const Named& item : stored_tensors(module).tensors)
+  for (const NamedTensor& item : stored_tensors(module).tensors)
     copies.emplace_back(item.tensor, reader.take_like(item.name, item.tensor));
   reader.expect_nothing_else();
   for (auto& [into, from] : copies) into.copy_(from);
@@ -217,7 +96,7 @@ void decode_module(torch::nn::Module& module, const SafetensorsFile& tensors, co
 
 std::vector<std::byte> encode_optimizer(const torch::nn::Module& module, torch::optim::Optimizer& optimizer) {
   RecordList records;
-  for (const Named& item : optimized_parameters(module, optimizer)) {
+  for (const NamedTensor& item : optimized_parameters(module, optimizer)) {
     const auto found = optimizer.state().find(item.tensor.unsafeGetTensorImpl());
     if (found == optimizer.state().end()) continue;  // it had no gradient yet
     visit_state(
@@ -230,7 +109,7 @@ std::vector<std::byte> encode_optimizer(const torch::nn::Module& module, torch::
   for (size_t group = 0; group < optimizer.param_groups().size(); ++group) {
     records.add(rate_key(group), at::scalar_tensor(optimizer.param_groups()[group].options().get_lr(), at::kDouble));
   }
-  return records.encode();
+  return records.encode({{"format", "pt"}});
 }
 
 void decode_optimizer(const torch::nn::Module& module, torch::optim::Optimizer& optimizer,
@@ -238,7 +117,7 @@ void decode_optimizer(const torch::nn::Module& module, torch::optim::Optimizer& 
   const at::NoGradGuard no_grad;
   StateReader reader(tensors, file);
   std::vector<std::pair<void*, std::unique_ptr<torch::optim::OptimizerParamState>>> states;
-  for (const Named& item : optimized_parameters(module, optimizer)) {
+  for (const NamedTensor& item : optimized_parameters(module, optimizer)) {
     auto state = new_state(optimizer);
     bool any = false;
     visit_state(
@@ -253,7 +132,7 @@ void decode_optimizer(const torch::nn::Module& module, torch::optim::Optimizer& 
           if (const TensorRecord* const record = reader.take(state_key(item.name, "step"))) {
             if (record->dtype != "I64" || !record->shape.empty())
               reader.corrupt("\"" + record->name + "\": expected I64 []");
-            step = reader.to_tensor(*record).item<int64_t>();
+            step = to_tensor(*record).item<int64_t>();
             any = true;
           }
         });

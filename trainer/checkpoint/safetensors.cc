@@ -120,6 +120,58 @@ class HeaderReader {
   const uint64_t data_bytes_;
 };
 
+/// The length that stands at the `beginning` of a file of `byte_count` bytes.
+uint64_t header_length(const std::string& name, std::span<const std::byte> beginning, uint64_t byte_count) {
+  const HeaderReader reader(name, "", 0);
+  if (byte_count < kLengthBytes) reader.corrupt("expected at least 8 bytes, found " + std::to_string(byte_count));
+  uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, beginning.data(), kLengthBytes);
+  if (header_bytes > kMaxHeaderBytes)
+    reader.corrupt("header length: expected at most 16 MiB, found " + std::to_string(header_bytes));
+  if (header_bytes > byte_count - kLengthBytes) {
+    reader.corrupt("header length: expected at most " + std::to_string(byte_count - kLengthBytes) + ", found " +
+                   std::to_string(header_bytes));
+  }
+  return header_bytes;
+}
+
+struct Layout {
+  std::vector<HeaderReader::Entry> entries;  // in the order of the data, without gaps
+  std::map<std::string, std::string> metadata;
+};
+
+Layout parse_header(const std::string& name, std::string_view text, uint64_t data_bytes) {
+  const HeaderReader reader(name, text, data_bytes);
+  const Json header = reader.parse();
+  if (!header.is_object()) reader.corrupt("the header is no JSON object");
+  Layout layout;
+  for (const auto& [key, fields] : header.items()) {
+    if (key == "__metadata__") {
+      if (!fields.is_object()) reader.corrupt("__metadata__: expected texts by name");
+      for (const auto& [metadata_key, value] : fields.items()) {
+        if (!value.is_string()) reader.corrupt("__metadata__: expected a text under \"" + metadata_key + "\"");
+        layout.metadata[metadata_key] = value.get<std::string>();
+      }
+    } else {
+      layout.entries.push_back(reader.entry(key, fields));
+    }
+  }
+  std::ranges::sort(layout.entries, {},
+                    [](const HeaderReader::Entry& entry) { return std::pair(entry.begin, entry.end); });
+  uint64_t expected = 0;
+  for (const HeaderReader::Entry& entry : layout.entries) {
+    if (entry.begin != expected) {
+      reader.corrupt("tensor \"" + entry.record.name + "\" begins at byte " + std::to_string(entry.begin) +
+                     ", expected " + std::to_string(expected) + ": tensors " +
+                     (entry.begin < expected ? "overlap" : "leave a hole"));
+    }
+    expected = entry.end;
+  }
+  if (expected != data_bytes)
+    reader.corrupt("expected " + std::to_string(expected) + " bytes of data, found " + std::to_string(data_bytes));
+  return layout;
+}
+
 }  // namespace
 
 int64_t safetensors_width(const std::string& dtype) {
@@ -163,54 +215,35 @@ SafetensorsFile SafetensorsFile::read(const std::filesystem::path& file) {
 }
 
 SafetensorsFile SafetensorsFile::parse(std::vector<std::byte> content, const std::string& name) {
-  const HeaderReader no_header(name, "", 0);
-  if (content.size() < kLengthBytes)
-    no_header.corrupt("expected at least 8 bytes, found " + std::to_string(content.size()));
-  uint64_t header_bytes = 0;
-  std::memcpy(&header_bytes, content.data(), kLengthBytes);
-  if (header_bytes > kMaxHeaderBytes)
-    no_header.corrupt("header length: expected at most 16 MiB, found " + std::to_string(header_bytes));
-  if (header_bytes > content.size() - kLengthBytes) {
-    no_header.corrupt("header length: expected at most " + std::to_string(content.size() - kLengthBytes) + ", found " +
-                      std::to_string(header_bytes));
-  }
+  const uint64_t header_bytes = header_length(name, content, content.size());
   const std::byte* const data = content.data() + kLengthBytes + header_bytes;
-  const uint64_t data_bytes = content.size() - kLengthBytes - header_bytes;
-  const std::string_view header_text(reinterpret_cast<const char*>(content.data()) + kLengthBytes, header_bytes);
-  const HeaderReader reader(name, header_text, data_bytes);
-  const Json header = reader.parse();
-  if (!header.is_object()) reader.corrupt("the header is no JSON object");
+  const std::string_view header(reinterpret_cast<const char*>(content.data()) + kLengthBytes, header_bytes);
+  Layout layout = parse_header(name, header, content.size() - kLengthBytes - header_bytes);
 
   SafetensorsFile file;
-  std::vector<HeaderReader::Entry> entries;
-  for (const auto& [key, fields] : header.items()) {
-    if (key == "__metadata__") {
-      if (!fields.is_object()) reader.corrupt("__metadata__: expected texts by name");
-      for (const auto& [metadata_key, value] : fields.items()) {
-        if (!value.is_string()) reader.corrupt("__metadata__: expected a text under \"" + metadata_key + "\"");
-        file.metadata_[metadata_key] = value.get<std::string>();
-      }
-    } else {
-      entries.push_back(reader.entry(key, fields));
-    }
-  }
-  std::ranges::sort(entries, {}, [](const HeaderReader::Entry& entry) { return std::pair(entry.begin, entry.end); });
-  uint64_t expected = 0;
-  for (HeaderReader::Entry& entry : entries) {
-    if (entry.begin != expected) {
-      reader.corrupt("tensor \"" + entry.record.name + "\" begins at byte " + std::to_string(entry.begin) +
-                     ", expected " + std::to_string(expected) + ": tensors " +
-                     (entry.begin < expected ? "overlap" : "leave a hole"));
-    }
-    expected = entry.end;
+  file.metadata_ = std::move(layout.metadata);
+  for (HeaderReader::Entry& entry : layout.entries) {
     entry.record.bytes = {data + entry.begin, data + entry.end};
     file.tensors_.push_back(std::move(entry.record));
   }
-  if (expected != data_bytes) {
-    reader.corrupt("expected " + std::to_string(expected) + " bytes of data, found " + std::to_string(data_bytes));
-  }
   file.content_ = std::move(content);  // moving keeps the addresses that the tensors point to
   return file;
+}
+
+SafetensorsHeader read_safetensors_header(const std::filesystem::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  std::error_code error;
+  const uint64_t byte_count = std::filesystem::file_size(file, error);
+  if (!stream || error) throw Error("cannot open " + file.string(), ExitCode::kCorrupt);
+  std::vector<std::byte> length(std::min<uint64_t>(byte_count, kLengthBytes));
+  stream.read(reinterpret_cast<char*>(length.data()), static_cast<std::streamsize>(length.size()));
+  std::string text(header_length(file.string(), length, byte_count), '\0');
+  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!stream) throw Error("cannot read " + file.string(), ExitCode::kCorrupt);
+  Layout layout = parse_header(file.string(), text, byte_count - kLengthBytes - text.size());
+  SafetensorsHeader header{.tensors = {}, .metadata = std::move(layout.metadata)};
+  for (HeaderReader::Entry& entry : layout.entries) header.tensors.push_back(std::move(entry.record));
+  return header;
 }
 
 const TensorRecord* SafetensorsFile::find(const std::string& name) const {

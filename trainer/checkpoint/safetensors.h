@@ -30,6 +30,14 @@ struct TensorRecord {
 std::vector<std::byte> encode_safetensors(std::vector<TensorRecord> tensors,
                                           const std::map<std::string, std::string>& metadata);
 
+/// What a file says about itself: its tensors, without their bytes.
+struct SafetensorsHeader {
+  std::vector<TensorRecord> tensors;  // in the order of the data
+  std::map<std::string, std::string> metadata;
+};
+/// Reads the beginning of the file alone; complains as SafetensorsFile::read.
+SafetensorsHeader read_safetensors_header(const std::filesystem::path& file);
+
 /// A file in memory; the tensors point into it, so it is neither copied nor resized.
 class SafetensorsFile {
  public:

@@ -8,6 +8,7 @@
 
 #include "rondo/error.h"
 #include "trainer/observe/reporter.h"
+#include "trainer/recipes/checkpoint_tool.h"
 #include "trainer/recipes/image_training.h"
 #include "trainer/recipes/registry.h"
 #include "trainer/recipes/request.h"
@@ -51,6 +52,19 @@ int report(Reporter& reporter, int own_rank, const Error& error) {
   return exit_code;
 }
 
+/// Asked by `rondo ckpt`; no rank of anything.
+int answer_about_checkpoints(const std::vector<std::string>& question) {
+  try {
+    return run_checkpoint_tool(question);
+  } catch (const Error& error) {
+    std::fprintf(stderr, "rondo ckpt: %s\n", error.what());
+    return static_cast<int>(error.exit_code());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "rondo ckpt: %s\n", error.what());
+    return static_cast<int>(ExitCode::kFailure);
+  }
+}
+
 void run(const Request& request, const WorkerEnvironment& environment, int argc, char** argv, Reporter& reporter) {
   if (request.action == Request::Action::kHelp) {
     std::fputs(help_text().c_str(), stdout);
@@ -81,6 +95,7 @@ void run(const Request& request, const WorkerEnvironment& environment, int argc,
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::string(argv[1]) == "ckpt") return answer_about_checkpoints({argv + 2, argv + argc});
   const WorkerEnvironment environment = WorkerEnvironment::read();
   Reporter reporter({.messages_descriptor = environment.messages_descriptor, .rank = environment.rank});
   int exit_code = 0;

@@ -17,14 +17,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-[[noreturn]] void no_such_run(const std::string& run) {
+[[noreturn]] void no_such_run(const std::string& run, const std::string& asked_by) {
   std::vector<std::string> ids;
   std::error_code no_folder;
   for (const auto& entry : fs::directory_iterator(kRunsFolder, no_folder)) {
     if (entry.is_directory() && !entry.is_symlink()) ids.push_back(entry.path().filename());
   }
   std::ranges::sort(ids);
-  std::string message = "--resume " + run + ": no such run";
+  std::string message = asked_by + run + ": no such run";
   if (ids.empty())
     throw Error(message + ": " + (fs::current_path() / kRunsFolder).string() + " holds none", ExitCode::kUsage);
   if (const std::string near = nearest(run, ids); !near.empty()) message += "; did you mean " + near + "?";
@@ -33,17 +33,21 @@ namespace fs = std::filesystem;
 
 }  // namespace
 
-FoundCheckpoint find_resume_point(const std::string& run) {
+fs::path find_run_folder(const std::string& run, const std::string& asked_by) {
   std::vector<fs::path> candidates{run};
   if (run.find('/') == std::string::npos) candidates.insert(candidates.begin(), fs::path(kRunsFolder) / run);
   for (const fs::path& candidate : candidates) {
     std::error_code dangling;
     const fs::path folder = fs::canonical(candidate, dangling);
-    if (dangling || !fs::is_directory(folder)) continue;
-    if (fs::exists(folder / kManifestFile)) return {.checkpoint = open_checkpoint(folder), .skipped = {}};
-    return newest_valid_checkpoint(folder / "checkpoints");
+    if (!dangling && fs::is_directory(folder)) return folder;
   }
-  no_such_run(run);
+  no_such_run(run, asked_by);
+}
+
+FoundCheckpoint find_resume_point(const std::string& run) {
+  const fs::path folder = find_run_folder(run, "--resume ");
+  if (fs::exists(folder / kManifestFile)) return {.checkpoint = open_checkpoint(folder), .skipped = {}};
+  return newest_valid_checkpoint(folder / "checkpoints");
 }
 
 fs::path make_run_folder(const std::string& short_name) {

@@ -10,6 +10,10 @@ namespace rondo::trainer {
 
 inline constexpr const char* kRunsFolder = "runs";
 
+/// The folder of RUN: "latest" (the link runs/latest), a run id under runs/, or any folder. Throws rondo::Error,
+/// kUsage, when there is none, with the ids that there are; `asked_by` begins the message.
+std::filesystem::path find_run_folder(const std::string& run, const std::string& asked_by);
+
 /// `--resume` RUN: "latest" (the link runs/latest), a run id under runs/, a run's folder, or a checkpoint's folder.
 /// Throws rondo::Error: kUsage when there is no such run (with the ids that there are), kPreflight when it has no
 /// checkpoint, kCorrupt when it has no whole one.
