@@ -84,9 +84,9 @@ Status Reducer::adopt_plan(BucketPlan plan) {
   }
   plan_ = std::move(plan);
   buckets_ = std::move(buckets);
-  times_.bucket_count = std::ssize(plan_);
-  times_.bucket_bytes = 0;
-  for (const Bucket& bucket : buckets_) times_.bucket_bytes += static_cast<int64_t>(bucket.buffer().byte_count());
+  std::vector<int64_t> bucket_bytes;
+  for (const Bucket& bucket : buckets_) bucket_bytes.push_back(static_cast<int64_t>(bucket.buffer().byte_count()));
+  timeline_.adopt(bucket_bytes);
   open_window();
   return {};
 }
@@ -134,7 +134,7 @@ void Reducer::on_gradient(int parameter, Incoming incoming) {
       backwards_.insert(backward);
       if (!skipped) fail(Code::kInvalidArgument, kMissingStep);
     }
-    if (!begun_) start_ = comm::Clock::now();
+    timeline_.begin();
     begun_ = true;
     at_end_of_backward([weak = weak_from_this(), backward] {
       if (const auto self = weak.lock()) self->on_backward_end(backward);
@@ -149,11 +149,12 @@ void Reducer::on_gradient(int parameter, Incoming incoming) {
   arrived(parameter);
   if (options_.launch == ReducerOptions::Launch::kDuringBackward) launch_full_buckets();
   // Payload is moved by callers: one segment now hides behind the layers that are still to come.
-  for (comm::Work& work : works_) {
-    if (!work.done()) {
-      work.progress();
+  for (int b = 0; b < std::ssize(works_); ++b) {
+    if (!works_[b].done()) {
+      works_[b].progress();
       break;
     }
+    timeline_.completed(b);
   }
 }
 
@@ -178,11 +179,11 @@ void Reducer::arrived(int parameter) {
     gradient = bucket.gradient(place.slot);
   }
   used_[parameter] = true;
-  times_.last_ready_us = microseconds_since_start();
+  timeline_.gradient_arrived();
   if (ready_[parameter]) return;
   ready_[parameter] = true;
   arrivals_.push_back(parameter);
-  --missing_[place.bucket];
+  if (--missing_[place.bucket] == 0) timeline_.ready(place.bucket);
 }
 
 // Note [Why buckets are launched in order]
@@ -195,7 +196,7 @@ void Reducer::launch_full_buckets() {
 }
 
 void Reducer::launch(int bucket, double weight) {
-  if (bucket == 0) times_.first_launch_us = microseconds_since_start();
+  timeline_.launched(bucket);
   works_.push_back(comm::all_reduce(group_, buckets_[bucket].buffer(), comm::ReduceOp::kWeightedMean,
                                     {.tag = tag(bucket), .weight = weight}));
 }
@@ -206,10 +207,6 @@ std::string Reducer::tag(int bucket) const {
                      quoted(names_[slots.front().parameter]);
   if (slots.size() > 1) text += " .. " + quoted(names_[slots.back().parameter]);
   return text;
-}
-
-int64_t Reducer::microseconds_since_start() const {
-  return std::chrono::duration_cast<std::chrono::microseconds>(comm::Clock::now() - start_).count();
 }
 
 void Reducer::on_backward_end(int backward) {
@@ -254,7 +251,11 @@ Status Reducer::reduce(Outcome outcome) {
   while (std::ssize(works_) < std::ssize(buckets_)) {
     launch(static_cast<int>(works_.size()), complete ? weight() : 0.0);
   }
-  for (comm::Work& work : works_) RONDO_TRY(work.wait());
+  for (int b = 0; b < std::ssize(works_); ++b) {
+    RONDO_TRY(works_[b].wait());
+    timeline_.completed(b);
+  }
+  timeline_.reduced();
   return {};
 }
 
@@ -267,6 +268,8 @@ Status Reducer::exchange_record(Outcome outcome, StepRecord& agreed) {
                   .failed = std::vector<bool>(static_cast<size_t>(shape.world_size)),
                   .used = used_};
   mine.failed[group_.rank()] = failed;
+  mine.times.resize(static_cast<size_t>(shape.world_size));
+  mine.times[static_cast<size_t>(group_.rank())] = timeline_.mine();
   std::vector<uint8_t> bytes = encode(mine, shape);
   RONDO_TRY(comm::all_reduce(group_, comm::view(bytes), comm::ReduceOp::kBitOr,
                              {.tag = "record of step " + std::to_string(step_)})
@@ -290,14 +293,13 @@ void Reducer::settle(const StepRecord& agreed) {
 
 // Ends the reduction of this window on every rank. Afterwards the window waits for its step point.
 Status Reducer::finish(Outcome outcome) {
-  if (!begun_) start_ = comm::Clock::now();
-  times_.backward_end_us = microseconds_since_start();
+  timeline_.backward_ended();
   StepRecord agreed;
   Status status = reduce(outcome);
   if (status.ok()) status = exchange_record(outcome, agreed);
   if (status.ok()) {
-    times_.exposed_us = microseconds_since_start() - times_.backward_end_us;
-    times_.step = ++step_;
+    timeline_.recorded(++step_, agreed.times);
+    if (options_.observe) options_.observe(timeline_.last());
     const bool failed = agreed.any_failed();
     if (!failed) settle(agreed);
     if (!failed && options_.after_reduction) status = options_.after_reduction();
@@ -415,9 +417,9 @@ Status Reducer::before_zero_grad() {
   return {};
 }
 
-ReducerTimes Reducer::times() const {
+StepStatistics Reducer::statistics() const {
   comm::MutexLock lock(mutex_);
-  return times_;
+  return timeline_.last();
 }
 
 BucketPlan Reducer::plan() const {

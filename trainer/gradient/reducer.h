@@ -24,6 +24,7 @@
 #include "trainer/gradient/bucket.h"
 #include "trainer/gradient/bucket_plan.h"
 #include "trainer/gradient/model_agreement.h"
+#include "trainer/gradient/step_timeline.h"
 #include "trainer/step/step_record.h"
 #include "trainer/torch_bridge/torch_compat.h"
 
@@ -34,13 +35,7 @@ struct ReducerOptions {
   enum class Launch : uint8_t { kDuringBackward, kAfterBackward } launch = Launch::kDuringBackward;
   std::function<void(const std::string& line)> say;  // for people; may be empty
   std::function<comm::Status()> after_reduction;     // collective; after every completed step record; may be empty
-};
-
-/// Microseconds since the first gradient of the last synced backward arrived.
-struct ReducerTimes {
-  int64_t step = 0;
-  int64_t first_launch_us = 0, last_ready_us = 0, backward_end_us = 0, exposed_us = 0;
-  int64_t bucket_count = 0, bucket_bytes = 0;
+  std::function<void(const StepStatistics& statistics)> observe;  // after every completed step record; may be empty
 };
 
 class Reducer : public std::enable_shared_from_this<Reducer> {
@@ -59,7 +54,7 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   /// Opens the window anew, or says that a step point is missing.
   comm::Status before_zero_grad();
 
-  ReducerTimes times() const;
+  StepStatistics statistics() const;
   BucketPlan plan() const;
   /// Takes the hooks off and leaves the group; kException aborts it for all. Gradients stay valid.
   enum class Ending : uint8_t { kInOrder, kException };
@@ -95,7 +90,6 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   void open_window() RONDO_REQUIRES(mutex_);
   double weight() const RONDO_REQUIRES(mutex_) { return weighed_ ? weight_ : 1.0; }
   std::string tag(int bucket) const RONDO_REQUIRES(mutex_);
-  int64_t microseconds_since_start() const RONDO_REQUIRES(mutex_);
 
   // Constant after construction.
   std::vector<std::string> names_;
@@ -134,8 +128,7 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
     at::Tensor gradient;
   };
   std::vector<Kept> kept_ RONDO_GUARDED_BY(mutex_);  // copies of gradients that no backward touched
-  comm::TimePoint start_ RONDO_GUARDED_BY(mutex_);
-  ReducerTimes times_ RONDO_GUARDED_BY(mutex_);
+  StepTimeline timeline_ RONDO_GUARDED_BY(mutex_);
 };
 
 }  // namespace rondo::trainer

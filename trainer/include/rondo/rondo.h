@@ -15,4 +15,6 @@
 #include "rondo/rate_schedule.h"
 #include "rondo/rate_scheduler.h"
 #include "rondo/sampler.h"
+#include "rondo/step_statistics.h"
+#include "rondo/trace.h"
 #include "rondo/verdict.h"
