@@ -47,7 +47,7 @@ set_target_properties(${_entries} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
 
 # The programs are installed by their folders. rondo-train finds LibTorch where the build found it.
 if(TARGET rondo_train)
-  set_target_properties(rondo_train PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+  set_target_properties(rondo_train rondo_train_bench PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
 endif()
 
 configure_package_config_file(cmake/RondoConfig.cmake.in ${PROJECT_BINARY_DIR}/RondoConfig.cmake INSTALL_DESTINATION ${_package_dir})

@@ -3,8 +3,10 @@
 source cmake/dev/build.sh
 
 # verb_bench OPERATION [FLAGS]: `rondo bench`. verb_bench SUITE [FLAGS]: the Google Benchmark suite tests/bench/SUITE.
+# verb_bench train [FLAGS]: `rondo bench train`, with the trainer.
 verb_bench() {
   local given=" $* " targets=(rondo_program rondo_exec rondo_comm_bench) settings=() suite=
+  if [ "${1:-}" = train ]; then bench_train "$@"; fi
   if [ -n "${1:-}" ] && [ "$1" != peers ] && [ -e "tests/bench/$1/CMakeLists.txt" ]; then
     suite=$1
     targets=("rondo_${suite}_bench") settings=(-DRONDO_BUILD_SUITES=ON)
@@ -23,6 +25,23 @@ verb_bench() {
   configure_bench "${settings[@]}"
   cmake --build build/release -j "$(jobs)" --target "${targets[@]}"
   if [ -n "$suite" ]; then exec "build/release/bin/rondo_${suite}_bench" "$@"; fi
+  exec build/release/bin/rondo bench "$@"
+}
+
+bench_train() {
+  local given=" $* " settings=()
+  case $given in
+    *" --help "* | *" -h "*) ;;
+    *" --against"*)
+      settings+=(-DRONDO_BUILD_RIVALS=ON)
+      [ -n "${RONDO_PYTHON:-}" ] || run_setup --check --pytorch >/dev/null || lacks "Python's torch is not installed: \`./dev setup --pytorch\` brings it"
+      ;;
+  esac
+  run_setup --tier train
+  configure release
+  [ ${#settings[@]} -eq 0 ] || cmake "${settings[@]}" --log-level=NOTICE build/release >/dev/null
+  cmake --build build/release -j "$(jobs)" --target rondo_program rondo_exec rondo_train_bench
+  export RONDO_PYTHON=${RONDO_PYTHON:-$(cache_folder)/pytorch/bin/python}
   exec build/release/bin/rondo bench "$@"
 }
 

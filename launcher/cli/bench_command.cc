@@ -28,7 +28,8 @@ std::string footer() {
          "  rondo bench all_gather -n 4 --sizes 1KiB,1MiB --dtype int64\n"
          "  rondo bench all_reduce --against gloo,openmpi,mpich --json figures.jsonl\n"
          "  rondo bench mismatch                                      how fast differing calls are noticed\n"
-         "  rondo bench create -n 8                                   what forming a group costs\n\n" +
+         "  rondo bench create -n 8                                   what forming a group costs\n"
+         "  rondo bench train --help                                  training of nets, beside PyTorch\n\n" +
          exit_code_table();
 }
 
@@ -106,6 +107,8 @@ int print_operations(const std::string& list) {
     const size_t tab = line.find('\t');
     std::printf("  %-12s %s\n", line.substr(0, tab).c_str(), tab == std::string::npos ? "" : line.c_str() + tab + 1);
   }
+  std::printf("  %-12s %s\n", "train",
+              "training of nets, beside PyTorch's DistributedDataParallel: `rondo bench train --help`");
   std::printf("`rondo bench --help` has flags and examples.\n");
   return kExitOk;
 }
@@ -138,6 +141,8 @@ comm::Result<int> measure_alone(const BenchFlags& flags, const Words& words, con
 }  // namespace
 
 int bench_command(const std::vector<std::string>& arguments) {
+  if (!arguments.empty() && arguments.front() == "train")
+    return bench_train_command({arguments.begin() + 1, arguments.end()});
   CLI::App app("Measures collectives, each result checked.", "rondo bench");
   app.allow_extras();
   set_usage(app, "rondo bench OPERATION [flags]");

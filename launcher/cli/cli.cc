@@ -21,7 +21,7 @@ constexpr std::array kVerbs{
     Verb{"schedule", "what each rank does in an all-reduce, algorithm by algorithm", schedule_command},
     Verb{"explain", "who waits for whom in a run, or why it failed", explain_command},
     Verb{"ckpt", "list, show, verify and export checkpoints", ckpt_command},
-    Verb{"bench", "measure collectives, alone or beside Gloo and MPI", bench_command},
+    Verb{"bench", "measure collectives and training, alone or beside rivals", bench_command},
     Verb{"version", "what this build is (--json for programs)", version_command},
 };
 

@@ -16,6 +16,8 @@ int schedule_command(const std::vector<std::string>& arguments);
 int explain_command(const std::vector<std::string>& arguments);
 /// `rondo bench`: measures collectives, alone or beside rivals.
 int bench_command(const std::vector<std::string>& arguments);
+/// `rondo bench train`: measures training, alone or beside PyTorch.
+int bench_train_command(const std::vector<std::string>& arguments);
 /// `rondo ckpt`: lists, shows, verifies and exports checkpoints.
 int ckpt_command(const std::vector<std::string>& arguments);
 /// `rondo version`.

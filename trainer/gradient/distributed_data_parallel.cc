@@ -60,7 +60,7 @@ void Replica::enter_exclusive() {
 }
 
 std::string Replica::description() {
-  const ReducerTimes times = reducer_->times();
+  const StepStatistics times = reducer_->statistics();
   if (gradient_group_.world_size() == 1 && times.bucket_count == 0) return "one rank, nothing to reduce";
   char text[96];
   std::snprintf(text, sizeof text, "; %lld bucket%s, %.1f MB", static_cast<long long>(times.bucket_count),
@@ -94,16 +94,7 @@ void DistributedDataParallel::sync_batch_norm() { replica_->sync_batch_norm(); }
 
 NoSync DistributedDataParallel::no_sync() { return NoSync(replica_); }
 
-StepStatistics DistributedDataParallel::statistics() const {
-  const trainer::ReducerTimes times = replica_->reducer().times();
-  return {.step = times.step,
-          .first_launch_us = times.first_launch_us,
-          .last_ready_us = times.last_ready_us,
-          .backward_end_us = times.backward_end_us,
-          .exposed_us = times.exposed_us,
-          .bucket_count = times.bucket_count,
-          .bucket_bytes = times.bucket_bytes};
-}
+StepStatistics DistributedDataParallel::statistics() const { return replica_->reducer().statistics(); }
 
 std::string DistributedDataParallel::description() const { return replica_->description(); }
 

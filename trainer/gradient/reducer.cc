@@ -144,12 +144,13 @@ void Reducer::on_gradient(int parameter, Incoming incoming) {
   // Payload is moved by callers: one segment now hides behind the layers that are still to come.
   for (const auto& bucket : launched_) {
     if (bucket->progress()) break;
+    timeline_.completed(bucket->index);
   }
 }
 
 void Reducer::begin() {
   begun_ = true;
-  start_ = comm::Clock::now();
+  timeline_.begin();
   if (!options_.model_changed || !options_.model_changed()) return;
   // Hooks may be missing now, and buckets may be of another shape: gradients stay where autograd leaves them.
   changed_ = true;
@@ -165,7 +166,7 @@ void Reducer::arrived(int parameter) {
                     "with sparse(true) before it is wrapped");
   }
   used_[parameter] = true;
-  times_.last_ready_us = microseconds_since_start();
+  timeline_.gradient_arrived();
   if (planned_ && !is_sparse(parameter)) {
     const int bucket = buckets_.bucket_of(parameter);
     if (bucket < launched()) {
@@ -176,7 +177,7 @@ void Reducer::arrived(int parameter) {
               "nor step() followed, or the parameter is used inside several re-entrant backwards");
     }
     move_into_bucket(parameter);
-    if (!ready_[parameter]) --missing_[bucket];
+    if (!ready_[parameter] && --missing_[bucket] == 0) timeline_.ready(bucket);
   }
   if (ready_[parameter]) return;
   ready_[parameter] = true;
@@ -200,7 +201,7 @@ void Reducer::launch_full_buckets() {
 
 void Reducer::launch(double weight) {
   const int index = launched();
-  if (index == 0) times_.first_launch_us = microseconds_since_start();
+  timeline_.launched(index);
   launched_.push_back(std::make_unique<ReducerBucket>(group_, tag(index)));
   ReducerBucket& bucket = *launched_.back();
   bucket.index = index;
@@ -236,10 +237,6 @@ std::string Reducer::tag(int bucket) const {
                      quote(parameters_[slots.front().parameter].name);
   if (slots.size() > 1) text += " .. " + quote(parameters_[slots.back().parameter].name);
   return text;
-}
-
-int64_t Reducer::microseconds_since_start() const {
-  return std::chrono::duration_cast<std::chrono::microseconds>(comm::Clock::now() - start_).count();
 }
 
 void Reducer::on_backward_end(int backward) {
@@ -325,10 +322,15 @@ Status Reducer::make_plan() {
   std::vector<int> order = complete_order(std::vector<int>(observed.begin(), observed.end()),
                                           reverse_order(static_cast<int>(parameters_.size())));
   std::erase_if(order, [&](int parameter) RONDO_REQUIRES(mutex_) { return is_sparse(parameter); });
+  missing_.clear();
   buckets_.lay_out(make_bucket_plan(buckets_.shapes(), order, options_.caps));
   planned_ = true;
-  times_.bucket_count = buckets_.count();
-  times_.bucket_bytes = byte_count(buckets_.shapes());
+  std::vector<int64_t> bucket_bytes;
+  for (int b = 0; b < buckets_.count(); ++b) {
+    missing_.push_back(static_cast<int>(buckets_.plan()[b].slots.size()));
+    bucket_bytes.push_back(static_cast<int64_t>(buckets_.buffer(b).byte_count()));
+  }
+  timeline_.adopt(bucket_bytes);
   return {};
 }
 
@@ -339,12 +341,18 @@ Status Reducer::reduce(Outcome outcome) {
   if (complete) fill_missing();
   while (launched() < buckets_.count()) launch(complete ? weight() : 0.0);
   RONDO_TRY(broken_);
-  for (const auto& bucket : launched_) RONDO_TRY(finish_bucket(*bucket));
-  return reduce_sparse(outcome);
+  for (const auto& bucket : launched_) {
+    RONDO_TRY(finish_bucket(*bucket));
+    timeline_.completed(bucket->index);
+  }
+  RONDO_TRY(reduce_sparse(outcome));
+  timeline_.reduced();
+  return {};
 }
 
 // Gradients are what they should be, but for their weight.
 Status Reducer::reduce_alone() {
+  timeline_.reduced();
   if (changed_) {
     auto parameters = options_.adopt_model();
     RONDO_TRY(parameters.status());
@@ -390,6 +398,8 @@ Status Reducer::exchange_record(Outcome outcome, StepRecord& agreed) {
                   .failed = std::vector<bool>(static_cast<size_t>(shape.world_size)),
                   .used = used_};
   mine.failed[group_.rank()] = failed;
+  mine.times.resize(static_cast<size_t>(shape.world_size));
+  mine.times[static_cast<size_t>(group_.rank())] = timeline_.mine();
   if (alone_) {
     agreed = std::move(mine);
     return {};
@@ -419,13 +429,13 @@ void Reducer::settle(const StepRecord& agreed) {
 // Ends the reduction of this window on every rank. Afterwards the window waits for its step point.
 Status Reducer::finish(Outcome outcome) {
   if (!begun_) begin();
-  times_.backward_end_us = microseconds_since_start();
+  timeline_.backward_ended();
   StepRecord agreed;
   Status status = reduce(outcome);
   if (status.ok()) status = exchange_record(outcome, agreed);
   if (status.ok()) {
-    times_.exposed_us = microseconds_since_start() - times_.backward_end_us;
-    times_.step = ++step_;
+    timeline_.recorded(++step_, agreed.times);
+    if (options_.observe) options_.observe(timeline_.last());
     const bool failed = agreed.any_failed();
     if (!failed) settle(agreed);
     if (!failed && options_.after_reduction) status = options_.after_reduction();
@@ -519,9 +529,9 @@ Status Reducer::before_zero_grad() {
   return {};
 }
 
-ReducerTimes Reducer::times() const {
+StepStatistics Reducer::statistics() const {
   comm::MutexLock lock(mutex_);
-  return times_;
+  return timeline_.last();
 }
 
 BucketPlan Reducer::plan() const {

@@ -24,6 +24,7 @@
 #include "trainer/gradient/buckets.h"
 #include "trainer/gradient/model_content.h"
 #include "trainer/gradient/reducer_bucket.h"
+#include "trainer/gradient/step_timeline.h"
 #include "trainer/step/step_record.h"
 #include "trainer/torch_bridge/torch_compat.h"
 
@@ -35,18 +36,12 @@ struct ReducerOptions {
   Unused unused = Unused::kAllowed;
   OneRank one_rank = OneRank::kShortPath;
   // Each may be empty.
-  std::function<void(const std::string& line)> say;  // for people
-  std::function<comm::Status()> after_reduction;     // collective; after every completed step record
-  std::function<bool()> disarmed;                    // gradients are not ours to average now
-  std::function<bool()> model_changed;               // since adopt_model() was last called, or since the beginning
+  std::function<void(const std::string& line)> say;               // for people
+  std::function<comm::Status()> after_reduction;                  // collective; after every completed step record
+  std::function<void(const StepStatistics& statistics)> observe;  // after every completed step record
+  std::function<bool()> disarmed;                                 // gradients are not ours to average now
+  std::function<bool()> model_changed;  // since adopt_model() was last called, or since the beginning
   std::function<comm::Result<std::vector<GradientParameter>>()> adopt_model;  // collective: makes it equal again
-};
-
-/// Microseconds since the first gradient of the last synced backward arrived.
-struct ReducerTimes {
-  int64_t step = 0;
-  int64_t first_launch_us = 0, last_ready_us = 0, backward_end_us = 0, exposed_us = 0;
-  int64_t bucket_count = 0, bucket_bytes = 0;
 };
 
 class Reducer : public std::enable_shared_from_this<Reducer> {
@@ -67,7 +62,7 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   /// Opens the window anew, or says that a step point is missing.
   comm::Status before_zero_grad();
 
-  ReducerTimes times() const;
+  StepStatistics statistics() const;
   /// Empty before the first synced backward ended.
   BucketPlan plan() const;
   /// Takes the hooks off and leaves the group; kException aborts it for all. Gradients stay valid.
@@ -112,7 +107,6 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   }
   at::Tensor& gradient_of(int parameter) RONDO_REQUIRES(mutex_) { return parameters_[parameter].tensor.mutable_grad(); }
   std::string tag(int bucket) const RONDO_REQUIRES(mutex_);
-  int64_t microseconds_since_start() const RONDO_REQUIRES(mutex_);
 
   // Constant after construction.
   ReducerOptions options_;
@@ -152,8 +146,7 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   };
   std::vector<Held> kept_ RONDO_GUARDED_BY(mutex_);    // copies of gradients that no backward touched
   std::vector<Held> sparse_ RONDO_GUARDED_BY(mutex_);  // means
-  comm::TimePoint start_ RONDO_GUARDED_BY(mutex_);
-  ReducerTimes times_ RONDO_GUARDED_BY(mutex_);
+  StepTimeline timeline_ RONDO_GUARDED_BY(mutex_);
 };
 
 }  // namespace rondo::trainer

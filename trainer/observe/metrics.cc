@@ -14,6 +14,31 @@ namespace {
 using Json = nlohmann::ordered_json;
 constexpr int kSchema = 1;
 
+void add_statistics(Json& line, const StepStatistics& statistics) {
+  const Straggler straggler = statistics.straggler();
+  line["first_launch_us"] = statistics.first_launch_us;
+  line["last_ready_us"] = statistics.last_ready_us;
+  line["backward_end_us"] = statistics.backward_end_us;
+  line["exposed_us"] = statistics.exposed_us;
+  line["communication_us"] = statistics.communication_us();
+  line["overlap"] = statistics.overlap();
+  line["ready_order"] = statistics.ready_order();
+  line["straggler_rank"] = straggler.rank;
+  line["straggler_behind_us"] = straggler.behind_us;
+  line["buckets"] = Json::array();
+  for (const BucketTimes& bucket : statistics.buckets) {
+    line["buckets"].push_back({{"bytes", bucket.byte_count},
+                               {"ready_us", bucket.ready_us},
+                               {"launch_us", bucket.launch_us},
+                               {"complete_us", bucket.complete_us}});
+  }
+  line["ranks"] = Json::array();
+  for (const RankTimes& rank : statistics.ranks) {
+    line["ranks"].push_back(
+        {{"first_gradient_us", rank.first_gradient_us}, {"last_gradient_us", rank.last_gradient_us}});
+  }
+}
+
 }  // namespace
 
 MetricsWriter::MetricsWriter(const std::filesystem::path& file)
@@ -28,7 +53,7 @@ void MetricsWriter::write_line(const std::string& line) {
   }
 }
 
-void MetricsWriter::write(const RunRecord& record) {
+void MetricsWriter::write(const RunMetrics& record) {
   write_line(Json{{"kind", "run"},
                   {"recipe", record.recipe},
                   {"world_size", record.world_size},
@@ -39,7 +64,7 @@ void MetricsWriter::write(const RunRecord& record) {
                  .dump());
 }
 
-void MetricsWriter::write(const StepRecord& record) {
+void MetricsWriter::write(const StepMetrics& record) {
   Json line{{"kind", "step"},
             {"step", record.step},
             {"epoch", record.epoch},
@@ -47,16 +72,11 @@ void MetricsWriter::write(const StepRecord& record) {
             {"lr", record.lr},
             {"samples", record.samples},
             {"samples_per_second", record.samples_per_second}};
-  if (record.times) {
-    line["first_launch_us"] = record.times->first_launch_us;
-    line["last_ready_us"] = record.times->last_ready_us;
-    line["backward_end_us"] = record.times->backward_end_us;
-    line["exposed_us"] = record.times->exposed_us;
-  }
+  if (record.statistics) add_statistics(line, *record.statistics);
   write_line(line.dump());
 }
 
-void MetricsWriter::write(const EpochRecord& record) {
+void MetricsWriter::write(const EpochMetrics& record) {
   write_line(Json{{"kind", "epoch"},
                   {"step", record.step},
                   {"epoch", record.epoch},

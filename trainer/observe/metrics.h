@@ -11,31 +11,25 @@
 #include <string>
 #include <vector>
 
+#include "rondo/step_statistics.h"
+
 namespace rondo::trainer {
 
-/// When things happened in one backward pass, in microseconds since its begin, on rank 0.
-struct BackwardTimes {
-  int64_t first_launch_us = 0;  // first bucket handed to the collective
-  int64_t last_ready_us = 0;    // last gradient arrived
-  int64_t backward_end_us = 0;  // engine done, before waiting for collectives
-  int64_t exposed_us = 0;       // waiting after that
-};
-
-struct RunRecord {
+struct RunMetrics {
   std::string recipe;
   int world_size = 1;
   int64_t steps_per_epoch = 0, parameters = 0, samples = 0;
   std::map<std::string, std::string> config;
 };
-struct StepRecord {
+struct StepMetrics {
   int64_t step = 0;         // in the run, from 1
   int64_t epoch = 0;        // from 1
   double loss = 0, lr = 0;  // loss: rank 0's own
   int64_t samples = 0;      // of all ranks
   double samples_per_second = 0;
-  std::optional<BackwardTimes> times;
+  std::optional<StepStatistics> statistics;  // rank 0's own, but for the times of every rank
 };
-struct EpochRecord {
+struct EpochMetrics {
   int64_t step = 0, epoch = 0;
   double loss = 0, lr = 0;  // loss: mean over all samples of all ranks
   int64_t samples = 0;
@@ -50,9 +44,9 @@ class MetricsWriter {
  public:
   /// Throws rondo::Error when the file cannot be opened.
   explicit MetricsWriter(const std::filesystem::path& file);
-  void write(const RunRecord& record);
-  void write(const StepRecord& record);
-  void write(const EpochRecord& record);
+  void write(const RunMetrics& record);
+  void write(const StepMetrics& record);
+  void write(const EpochMetrics& record);
 
  private:
   void write_line(const std::string& line);

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "rondo/rondo.h"
@@ -17,6 +18,7 @@
 #include "trainer/data/image_batch.h"
 #include "trainer/data/sample_order.h"
 #include "trainer/models/models.h"
+#include "trainer/observe/event_file.h"
 #include "trainer/observe/metrics.h"
 
 namespace rondo::trainer {
@@ -195,6 +197,7 @@ class ImageRun {
       decode_optimizer(*net_, optimizer, SafetensorsFile::read(file), file.string());
     }
     begin_metrics();
+    if (settings_.on("trace")) trace_.emplace(job_);
     say("global batch " + std::to_string(order_plan_.global_batch()) + ", " +
         std::to_string(order_plan_.steps_per_epoch()) + " steps an epoch; " + ddp.description());
 
@@ -207,6 +210,10 @@ class ImageRun {
       evaluate(writer);
       end_epoch(cursor.epoch);
       save_checkpoint({.epoch = cursor.epoch + 1, .step = 0}, optimizer);
+    }
+    if (trace_) {
+      trace_->write(run_folder_ / "trace.json");
+      say("trace of all ranks: " + (run_folder_ / "trace.json").string() + " (open it in ui.perfetto.dev)");
     }
   }
 
@@ -236,7 +243,7 @@ class ImageRun {
       const double rate = cycle.rate(peak, from.epoch * steps + step);
       for (auto& group : optimizer.param_groups()) group.options().set_lr(rate);
       optimizer.zero_grad();
-      torch::Tensor loss = torch::nn::functional::cross_entropy(net_->forward(batch.images), batch.labels);
+      torch::Tensor loss = traced_loss_of(batch);
       const double loss_value = loss.item<double>();
       check_finite(loss_value, step, from.epoch);
       // Every rank of a full batch weighs the same: the plain mean. Only a short one needs weights.
@@ -248,7 +255,9 @@ class ImageRun {
       epoch_.loss += loss_value * static_cast<double>(mine.count());
       epoch_.samples += global.count();
       epoch_.lr = rate;
-      report_step({.first = step, .last = steps}, global.count(), loss_value, ddp.statistics());
+      const StepStatistics statistics = ddp.statistics();
+      if (trace_) trace_->add(statistics);
+      report_step({.first = step, .last = steps}, global.count(), loss_value, statistics);
     }
     epoch_.order_hash =
         order_hash(std::span(order).first(static_cast<size_t>(order_plan_.global_range(steps - 1).last)));
@@ -256,6 +265,15 @@ class ImageRun {
     epoch_.seconds = Seconds(SteadyClock::now() - epoch_start_).count();
     samples_done_ += epoch_.samples;
     check_same_order();
+  }
+
+  torch::Tensor loss_of(const Batch& batch) {
+    return torch::nn::functional::cross_entropy(net_->forward(batch.images), batch.labels);
+  }
+  torch::Tensor traced_loss_of(const Batch& batch) {
+    if (!trace_) return loss_of(batch);
+    const auto span = trace_->span("forward");
+    return loss_of(batch);
   }
 
   void check_finite(double loss, int64_t step, int64_t epoch) const {
@@ -282,29 +300,29 @@ class ImageRun {
   void begin_metrics() {
     if (job_.rank != 0) return;
     metrics_ = std::make_unique<MetricsWriter>(run_folder_ / "metrics.jsonl");
+    events_ = std::make_unique<EventFile>(run_folder_);
     int64_t count = 0;
     for (const auto& parameter : parameters(*net_)) count += parameter.numel();
-    metrics_->write(RunRecord{.recipe = plan_.recipe->name,
-                              .world_size = job_.world_size,
-                              .steps_per_epoch = order_plan_.steps_per_epoch(),
-                              .parameters = count,
-                              .samples = train_.count(),
-                              .config = settings_.values()});
+    metrics_->write(RunMetrics{.recipe = plan_.recipe->name,
+                               .world_size = job_.world_size,
+                               .steps_per_epoch = order_plan_.steps_per_epoch(),
+                               .parameters = count,
+                               .samples = train_.count(),
+                               .config = settings_.values()});
   }
 
   void report_step(Range place, int64_t samples, double loss, const StepStatistics& statistics) {
     if (job_.rank != 0) return;
     const int64_t epoch = epochs_done_ + 1;
-    metrics_->write(StepRecord{.step = steps_done_,
-                               .epoch = epoch,
-                               .loss = loss,
-                               .lr = epoch_.lr,
-                               .samples = samples,
-                               .samples_per_second = samples_per_second(),
-                               .times = BackwardTimes{.first_launch_us = statistics.first_launch_us,
-                                                      .last_ready_us = statistics.last_ready_us,
-                                                      .backward_end_us = statistics.backward_end_us,
-                                                      .exposed_us = statistics.exposed_us}});
+    const StepMetrics metrics{.step = steps_done_,
+                              .epoch = epoch,
+                              .loss = loss,
+                              .lr = epoch_.lr,
+                              .samples = samples,
+                              .samples_per_second = samples_per_second(),
+                              .statistics = statistics};
+    metrics_->write(metrics);
+    events_->write(metrics);
     reporter_.progress({.epoch = static_cast<int>(epoch),
                         .epochs = static_cast<int>(settings_.integer("epochs")),
                         .step = place.first + 1,
@@ -318,15 +336,17 @@ class ImageRun {
   void end_epoch(int64_t epoch) {
     if (job_.rank != 0) return;
     const double rate = static_cast<double>(epoch_.samples) / epoch_.seconds;
-    metrics_->write(EpochRecord{.step = steps_done_,
-                                .epoch = epoch + 1,
-                                .loss = epoch_.loss,
-                                .lr = epoch_.lr,
-                                .samples = epoch_.samples,
-                                .samples_per_second = rate,
-                                .order_hash = epoch_.order_hash,
-                                .test_correct = test_correct_,
-                                .test_samples = test_.count()});
+    const EpochMetrics metrics{.step = steps_done_,
+                               .epoch = epoch + 1,
+                               .loss = epoch_.loss,
+                               .lr = epoch_.lr,
+                               .samples = epoch_.samples,
+                               .samples_per_second = rate,
+                               .order_hash = epoch_.order_hash,
+                               .test_correct = test_correct_,
+                               .test_samples = test_.count()};
+    metrics_->write(metrics);
+    events_->write(metrics);
     std::array<char, 160> line{};
     std::snprintf(line.data(), line.size(), "epoch %lld of %lld: loss %.4f, test accuracy %.2f %%, %.0f samples/s",
                   static_cast<long long>(epoch + 1), static_cast<long long>(settings_.integer("epochs")), epoch_.loss,
@@ -411,6 +431,8 @@ class ImageRun {
   std::unique_ptr<ImageNet28> net_;
   BatchPlan order_plan_;
   std::unique_ptr<MetricsWriter> metrics_;  // rank 0 only
+  std::unique_ptr<EventFile> events_;       // rank 0 only
+  std::optional<Trace> trace_;              // of every rank, on request
   EpochSums epoch_;
   SteadyClock::time_point epoch_start_;
   int64_t steps_done_ = 0, epochs_done_ = 0, samples_done_ = 0, test_correct_ = 0;

@@ -1,5 +1,7 @@
 #include "trainer/step/step_record.h"
 
+#include <algorithm>
+
 namespace rondo::trainer {
 namespace {
 
@@ -20,6 +22,21 @@ std::vector<bool> get_bits(const std::vector<uint8_t>& bytes, size_t at, int cou
   return bits;
 }
 
+constexpr size_t kTimesBytes = 8;  // of a rank
+
+void put_number(std::vector<uint8_t>& bytes, size_t at, int64_t number) {
+  const auto value = static_cast<uint32_t>(std::clamp<int64_t>(number, 0, UINT32_MAX));
+  for (size_t i = 0; i < 4; ++i) bytes[at + i] = static_cast<uint8_t>(value >> (8 * i));
+}
+
+int64_t get_number(const std::vector<uint8_t>& bytes, size_t at) {
+  uint32_t value = 0;
+  for (size_t i = 0; i < 4; ++i) value |= static_cast<uint32_t>(bytes[at + i]) << (8 * i);
+  return value;
+}
+
+size_t times_begin(StepRecordShape shape) { return 1 + bit_bytes(shape.world_size) + bit_bytes(shape.parameter_count); }
+
 }  // namespace
 
 std::string StepRecord::failed_ranks() const {
@@ -31,7 +48,7 @@ std::string StepRecord::failed_ranks() const {
 }
 
 int64_t record_bytes(StepRecordShape shape) {
-  return static_cast<int64_t>(1 + bit_bytes(shape.world_size) + bit_bytes(shape.parameter_count));
+  return static_cast<int64_t>(times_begin(shape) + kTimesBytes * static_cast<size_t>(shape.world_size));
 }
 
 std::vector<uint8_t> encode(const StepRecord& record, StepRecordShape shape) {
@@ -39,14 +56,25 @@ std::vector<uint8_t> encode(const StepRecord& record, StepRecordShape shape) {
   bytes[0] = static_cast<uint8_t>((record.weighed ? kWeighed : 0) | (record.unweighed ? kUnweighed : 0));
   put_bits(bytes, 1, record.failed);
   put_bits(bytes, 1 + bit_bytes(shape.world_size), record.used);
+  for (size_t rank = 0; rank < record.times.size(); ++rank) {
+    const size_t at = times_begin(shape) + kTimesBytes * rank;
+    put_number(bytes, at, record.times[rank].first_gradient_us);
+    put_number(bytes, at + 4, record.times[rank].last_gradient_us);
+  }
   return bytes;
 }
 
 StepRecord decode_step_record(const std::vector<uint8_t>& bytes, StepRecordShape shape) {
+  std::vector<RankTimes> times;
+  for (size_t rank = 0; rank < static_cast<size_t>(shape.world_size); ++rank) {
+    const size_t at = times_begin(shape) + kTimesBytes * rank;
+    times.push_back({.first_gradient_us = get_number(bytes, at), .last_gradient_us = get_number(bytes, at + 4)});
+  }
   return {.weighed = (bytes[0] & kWeighed) != 0,
           .unweighed = (bytes[0] & kUnweighed) != 0,
           .failed = get_bits(bytes, 1, shape.world_size),
-          .used = get_bits(bytes, 1 + bit_bytes(shape.world_size), shape.parameter_count)};
+          .used = get_bits(bytes, 1 + bit_bytes(shape.world_size), shape.parameter_count),
+          .times = std::move(times)};
 }
 
 }  // namespace rondo::trainer

@@ -19,29 +19,37 @@ TEST(Metrics, EveryLineIsAJsonObjectWithItsFields) {
   const auto file = folder.path() / "metrics.jsonl";
   {
     MetricsWriter writer(file);
-    writer.write(RunRecord{.recipe = "vision.fmnist-cnn",
-                           .world_size = 2,
-                           .steps_per_epoch = 469,
-                           .parameters = 421642,
-                           .samples = 60000,
-                           .config = {{"lr", "0.1"}}});
-    writer.write(StepRecord{
-        .step = 1,
-        .epoch = 1,
-        .loss = 2.3,
-        .lr = 0.004,
-        .samples = 128,
-        .samples_per_second = 4000,
-        .times = BackwardTimes{.first_launch_us = 10, .last_ready_us = 20, .backward_end_us = 21, .exposed_us = 5}});
-    writer.write(EpochRecord{.step = 469,
+    writer.write(RunMetrics{.recipe = "vision.fmnist-cnn",
+                            .world_size = 2,
+                            .steps_per_epoch = 469,
+                            .parameters = 421642,
+                            .samples = 60000,
+                            .config = {{"lr", "0.1"}}});
+    writer.write(StepMetrics{.step = 1,
                              .epoch = 1,
-                             .loss = 0.6,
-                             .lr = 0.05,
-                             .samples = 60000,
-                             .samples_per_second = 4100,
-                             .order_hash = "00ff",
-                             .test_correct = 8700,
-                             .test_samples = 10000});
+                             .loss = 2.3,
+                             .lr = 0.004,
+                             .samples = 128,
+                             .samples_per_second = 4000,
+                             .statistics = StepStatistics{
+                                 .first_launch_us = 10,
+                                 .last_ready_us = 20,
+                                 .backward_end_us = 21,
+                                 .exposed_us = 5,
+                                 .buckets = {{.byte_count = 40, .ready_us = 12, .launch_us = 12, .complete_us = 20},
+                                             {.byte_count = 80, .ready_us = 10, .launch_us = 13, .complete_us = 25}},
+                                 .ranks = {{.first_gradient_us = 1, .last_gradient_us = 21},
+                                           {.first_gradient_us = 2, .last_gradient_us = 9}},
+                             }});
+    writer.write(EpochMetrics{.step = 469,
+                              .epoch = 1,
+                              .loss = 0.6,
+                              .lr = 0.05,
+                              .samples = 60000,
+                              .samples_per_second = 4100,
+                              .order_hash = "00ff",
+                              .test_correct = 8700,
+                              .test_samples = 10000});
   }
   std::istringstream lines(test::read_file(file));
   std::string line;
@@ -57,6 +65,13 @@ TEST(Metrics, EveryLineIsAJsonObjectWithItsFields) {
   }
   EXPECT_EQ(step["first_launch_us"], 10);
   EXPECT_EQ(step["exposed_us"], 5);
+  EXPECT_EQ(step["communication_us"], 13);
+  EXPECT_DOUBLE_EQ(step["overlap"], 9.0 / 13);
+  EXPECT_EQ(step["ready_order"], json({1, 0}));
+  EXPECT_EQ(step["straggler_rank"], 0);
+  EXPECT_EQ(step["straggler_behind_us"], 12);
+  EXPECT_EQ(step["buckets"][1], (json{{"bytes", 80}, {"ready_us", 10}, {"launch_us", 13}, {"complete_us", 25}}));
+  EXPECT_EQ(step["ranks"][1], (json{{"first_gradient_us", 2}, {"last_gradient_us", 9}}));
   ASSERT_TRUE(std::getline(lines, line));
   EXPECT_EQ(json::parse(line)["order_hash"], "00ff");
   EXPECT_EQ(json::parse(line)["test_correct"], 8700);
@@ -66,7 +81,7 @@ TEST(Metrics, EveryLineIsAJsonObjectWithItsFields) {
 TEST(Metrics, ALineIsInTheFileAsSoonAsItIsWritten) {
   const test::TemporaryFolder folder;
   MetricsWriter writer(folder.path() / "metrics.jsonl");
-  writer.write(StepRecord{.step = 1, .loss = std::numeric_limits<double>::quiet_NaN(), .times = {}});
+  writer.write(StepMetrics{.step = 1, .loss = std::numeric_limits<double>::quiet_NaN(), .statistics = {}});
   EXPECT_TRUE(json::parse(test::read_file(folder.path() / "metrics.jsonl"))["loss"].is_null()) << "JSON knows no NaN";
 }
 

@@ -31,6 +31,28 @@ TEST(StepRecord, BitOrOfAllRanksHoldsEveryFailureAndEveryUse) {
   }
 }
 
+TEST(StepRecord, BitOrGathersTheTimesOfEveryRank) {
+  const StepRecordShape shape{.world_size = 3, .parameter_count = 9};
+  EXPECT_EQ(record_bytes(shape), 1 + 1 + 2 + 3 * 8);
+  std::vector<uint8_t> all(static_cast<size_t>(record_bytes(shape)), 0);
+  const std::vector<RankTimes> times{{.first_gradient_us = 1, .last_gradient_us = 0x12345678},
+                                     {.first_gradient_us = 0, .last_gradient_us = 255},
+                                     {.first_gradient_us = 256, .last_gradient_us = int64_t{1} << 40}};
+  for (size_t rank = 0; rank < 3; ++rank) {
+    StepRecord mine{.failed = std::vector<bool>(3), .used = std::vector<bool>(9), .times = std::vector<RankTimes>(3)};
+    mine.times[rank] = times[rank];
+    const auto bytes = encode(mine, shape);
+    for (size_t i = 0; i < bytes.size(); ++i) all[i] |= bytes[i];
+  }
+  const StepRecord agreed = decode_step_record(all, shape);
+  ASSERT_EQ(agreed.times.size(), 3U);
+  EXPECT_EQ(agreed.times[0].first_gradient_us, 1);
+  EXPECT_EQ(agreed.times[0].last_gradient_us, 0x12345678);
+  EXPECT_EQ(agreed.times[1].last_gradient_us, 255);
+  EXPECT_EQ(agreed.times[2].first_gradient_us, 256);
+  EXPECT_EQ(agreed.times[2].last_gradient_us, UINT32_MAX) << "what does not fit stays at the most that does";
+}
+
 TEST(StepRecord, NobodyFailedIsEmpty) { EXPECT_FALSE(StepRecord{.failed = std::vector<bool>(3)}.any_failed()); }
 
 }  // namespace

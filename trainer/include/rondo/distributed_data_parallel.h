@@ -14,6 +14,7 @@
 
 #include "rondo/comm_hook.h"
 #include "rondo/job.h"
+#include "rondo/step_statistics.h"
 
 namespace rondo {
 
@@ -46,17 +47,6 @@ struct ReplicaOptions {
   std::function<void(const std::string& name, const at::Tensor& buffer)> reduce_buffer = {};
   OneRank one_rank = OneRank::kShortPath;
   std::vector<std::string> ignore = {};  // parameters and buffers that each rank keeps for itself
-};
-
-/// What the last synced backward did. Times in microseconds since its first gradient arrived.
-struct StepStatistics {
-  int64_t step = 0;             // number of completed reductions
-  int64_t first_launch_us = 0;  // the first bucket went out
-  int64_t last_ready_us = 0;    // the last gradient arrived
-  int64_t backward_end_us = 0;  // autograd had nothing left to do
-  int64_t exposed_us = 0;       // reduction that backward did not hide
-  int64_t bucket_count = 0;
-  int64_t bucket_bytes = 0;
 };
 
 /// Backwards inside this scope accumulate on this rank only and need no step point. What counts is where backward runs;
@@ -121,6 +111,7 @@ class DistributedDataParallel {
   /// The step point of a plain LibTorch optimizer.
   void step(torch::optim::Optimizer& optimizer);
 
+  /// Of the last synced backward; before the first one only the buckets are known.
   StepStatistics statistics() const;
   /// "ring over tcp, order by chunk; 3 buckets, 1.7 MB".
   std::string description() const;

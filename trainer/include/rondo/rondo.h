@@ -21,5 +21,7 @@
 #include "rondo/recompute.h"
 #include "rondo/sampler.h"
 #include "rondo/state_dict.h"
+#include "rondo/step_statistics.h"
+#include "rondo/trace.h"
 #include "rondo/training_state.h"
 #include "rondo/verdict.h"
