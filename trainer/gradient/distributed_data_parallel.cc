@@ -91,6 +91,7 @@ Replica::Replica(std::shared_ptr<JobState> job, torch::nn::Module& module, const
   reducer.launch = options.overlap == Overlap::kOn ? ReducerOptions::Launch::kDuringBackward
                                                    : ReducerOptions::Launch::kAfterBackward;
   reducer.say = [state = job_.get()](const std::string& line) { state->say(line); };
+  reducer.counts_nothing = [state = job_.get()] { return state->out_of_data(); };
   if (options.buffers == BufferSync::kBroadcast && !content.buffers.empty()) {
     reducer.after_reduction = [state = job_.get(), buffers = std::move(content.buffers)] {
       return broadcast_tensors(state->model_group(), buffers, "buffers");

@@ -14,6 +14,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -33,6 +34,7 @@ struct ReducerOptions {
   BucketCaps caps;
   enum class Launch : uint8_t { kDuringBackward, kAfterBackward } launch = Launch::kDuringBackward;
   std::function<void(const std::string& line)> say;  // for people; may be empty
+  std::function<bool()> counts_nothing;              // this rank has run out of data; may be empty
   std::function<comm::Status()> after_reduction;     // collective; after every completed step record; may be empty
 };
 
@@ -54,6 +56,10 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   void enter_no_sync();
   void leave_no_sync();
 
+  /// This rank cannot do the step under way: the next step point or zero_grad() makes all ranks skip it.
+  void give_up(const std::string& cause);
+  /// The same, if the window has no backward that came to its end.
+  void give_up_if_unfinished(const std::string& cause);
   /// Ends the window. Completes an unfinished reduction; contributes zeros where no backward came.
   comm::Result<Verdict> reach_step_point();
   /// Opens the window anew, or says that a step point is missing.
@@ -93,7 +99,8 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   comm::Status rebuild() RONDO_REQUIRES(mutex_);
   comm::Status check_parameters() RONDO_REQUIRES(mutex_);
   void open_window() RONDO_REQUIRES(mutex_);
-  double weight() const RONDO_REQUIRES(mutex_) { return weighed_ ? weight_ : 1.0; }
+  bool counts_nothing() const { return options_.counts_nothing && options_.counts_nothing(); }
+  double weight() const RONDO_REQUIRES(mutex_) { return counts_nothing() ? 0.0 : weighed_ ? weight_ : 1.0; }
   std::string tag(int bucket) const RONDO_REQUIRES(mutex_);
   int64_t microseconds_since_start() const RONDO_REQUIRES(mutex_);
 
@@ -124,6 +131,7 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   // Of the synced backward.
   std::set<int> backwards_ RONDO_GUARDED_BY(mutex_);  // begun, with a callback that has not run yet
   bool begun_ RONDO_GUARDED_BY(mutex_) = false;
+  std::optional<std::string> gave_up_ RONDO_GUARDED_BY(mutex_);  // why
   comm::Status first_error_ RONDO_GUARDED_BY(mutex_);
   std::vector<bool> ready_ RONDO_GUARDED_BY(mutex_);   // per parameter: its gradient lies in the bucket
   std::vector<int> missing_ RONDO_GUARDED_BY(mutex_);  // per bucket: gradients not yet there

@@ -1,8 +1,10 @@
 /// One rank's copy of a wrapped model: its gradients' reducer and its buffers.
 #pragma once
 
+#include <exception>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "trainer/gradient/model_agreement.h"
 #include "trainer/gradient/reducer.h"
@@ -18,6 +20,8 @@ class Replica {
   Reducer& reducer() { return *reducer_; }
   std::string description();
   JobState& job() { return *job_; }
+  /// What the caller's catch block handles, once; nothing for what was handled already when the model was wrapped.
+  std::optional<std::string> new_exception_text();
   void sync_batch_norm() { batch_norm_.emplace(job_->model_group(), module_); }
   void close(Reducer::Ending ending) { reducer_->close(ending); }
 
@@ -27,6 +31,7 @@ class Replica {
   comm::Group gradient_group_;
   std::shared_ptr<Reducer> reducer_;  // shared, weakly, with its hooks
   std::optional<SyncBatchNorm> batch_norm_;
+  std::exception_ptr seen_exception_ = std::current_exception();
 };
 
 }  // namespace rondo::trainer
