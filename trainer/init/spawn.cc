@@ -133,8 +133,8 @@ class Ranks {
   SpawnOutcome wait() {
     SpawnOutcome outcome;
     steady_clock::time_point kill_at{};
-    for (std::vector<size_t> ended; running() > 0; ended = ended_before(kill_at)) {
-      for (const size_t rank : ended) {
+    while (running() > 0) {
+      for (const size_t rank : ended_before(kill_at)) {
         const int code = reap(all_[rank], outcome, rank);
         if (code == 0 || outcome.failed_rank >= 0) continue;
         outcome.exit_code = code;

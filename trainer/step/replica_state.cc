@@ -59,7 +59,8 @@ std::string value_of(const at::Tensor& tensor) {
   return trainer::describe(flat) + " " + hash.hex();
 }
 
-/// An archive keys state by addresses, which mean nothing on another rank; `names` has their parameters' names.
+/// An archive keys state, and lists parameters, by addresses, which mean nothing on another rank; `names` has their
+/// parameters' names.
 struct ArchiveReader {
   const Names& names;
   Slots& slots;
@@ -67,7 +68,7 @@ struct ArchiveReader {
   void read(torch::serialize::InputArchive& archive, const std::string& of) {
     for (const std::string& key : archive.keys()) {
       c10::IValue value;
-      if (key == "params" || !archive.try_read(key, value)) continue;
+      if (key.starts_with("params/") || !archive.try_read(key, value)) continue;
       if (value.isObject() || value.isModule()) {
         torch::serialize::InputArchive inner;
         archive.read(key, inner);
@@ -86,9 +87,9 @@ struct ArchiveReader {
 
   std::string place(const std::string& key, const std::string& of) const {
     if (const auto name = names.find(key); name != names.end()) return name->second;
-    if (key == "options") return of;
-    const bool number = key.find_first_not_of("0123456789") == std::string::npos;
-    return number && of == "param_groups" ? "group " + key : key;
+    constexpr std::string_view kGroup = "param_groups/";
+    if (key.starts_with(kGroup)) return "group " + key.substr(kGroup.size());
+    return key == "options" ? of : key;
   }
 };
 
