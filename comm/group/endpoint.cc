@@ -253,6 +253,21 @@ Status EndpointState::close(Deadline deadline) {
   return first;
 }
 
+void EndpointState::abort(const std::string& reason) {
+  const int me = options_.at.rank;
+  const Status status(Code::kAborted, "rank " + std::to_string(me) + " aborted the job: " + reason,
+                      {.rank = me, .peer = me});
+  if (const auto page = this->page()) {
+    page->post_abort({.group = kWholeJob,
+                      .generation = options_.generation,
+                      .code = status.code(),
+                      .culprit = me,
+                      .reporter = me,
+                      .text = status.message()});
+  }
+  for (const auto& group : live_groups()) group->end(status, me);
+}
+
 Result<Endpoint> Endpoint::create(EndpointOptions options) {
   const Where where{.rank = options.at.rank, .operation = "endpoint creation"};
   if (options.env == nullptr || options.store == nullptr) {
@@ -275,5 +290,6 @@ Result<Endpoint> Endpoint::create(EndpointOptions options) {
 Position Endpoint::at() const { return state_->options().at; }
 Env& Endpoint::env() const { return state_->env(); }
 Status Endpoint::close(Deadline deadline) { return state_->close(deadline); }
+void Endpoint::abort(const std::string& reason) { state_->abort(reason); }
 
 }  // namespace rondo::comm

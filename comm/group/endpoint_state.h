@@ -85,6 +85,7 @@ class EndpointState {
   /// Sleeps until a group may go on, at most `at_most`.
   void idle(Duration at_most) RONDO_EXCLUDES(mutex_);
   Status close(Deadline deadline) RONDO_EXCLUDES(mutex_);
+  void abort(const std::string& reason) RONDO_EXCLUDES(mutex_);
 
  private:
   Status start_relay(KeeperOptions& keeper, const std::shared_ptr<JobPage>& page) RONDO_REQUIRES(mutex_);

@@ -1,12 +1,16 @@
 // rondo::Sampler: PyTorch's DistributedSampler rule, index for index.
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/randperm.h>
+#include <ATen/ops/tensor.h>
+#include <c10/core/GradMode.h>
 #include <torch/serialize/archive.h>
 
 #include <algorithm>
 #include <mutex>
 
 #include "rondo/sampler.h"
+#include "trainer/init/gather.h"
 
 namespace rondo {
 namespace trainer {
@@ -23,9 +27,19 @@ struct SamplerState {
   bool resumes = false;              // the next reset() keeps the position
   std::vector<int64_t> permutation;  // of `at.epoch`; empty: not drawn yet
 
-  int64_t rank_size() const {
-    if (options.partition == Partition::kPadded) return (dataset_size + world_size - 1) / world_size;
-    return dataset_size / world_size + (rank < dataset_size % world_size ? 1 : 0);
+  int64_t rank_size() const { return rank_size(rank); }
+  int64_t rank_size(int of) const {
+    if (options.partition != Partition::kExact) return (dataset_size + world_size - 1) / world_size;
+    return dataset_size / world_size + (of < dataset_size % world_size ? 1 : 0);
+  }
+  /// In the lengthened list: of what rank `of` draws after `drawn` others.
+  int64_t place(int of, int64_t drawn) const {
+    return options.partition == Partition::kBlocks ? of * rank_size(of) + drawn : of + drawn * world_size;
+  }
+  int64_t sample(int64_t at_place) const {
+    const int64_t in_list =
+        options.partition == Partition::kBlocks ? std::min(at_place, dataset_size - 1) : at_place % dataset_size;
+    return permutation[static_cast<size_t>(in_list)];
   }
 
   void draw() {
@@ -70,10 +84,54 @@ std::optional<std::vector<size_t>> Sampler::next(size_t batch_size) {
   if (left <= 0 || state.permutation.empty()) return std::nullopt;
   std::vector<size_t> indices(static_cast<size_t>(std::min(left, static_cast<int64_t>(batch_size))));
   for (size_t& index : indices) {
-    const int64_t global = state.rank + state.at.position++ * state.world_size;
-    index = static_cast<size_t>(state.permutation[static_cast<size_t>(global % state.dataset_size)]);
+    index = static_cast<size_t>(state.sample(state.place(state.rank, state.at.position++)));
   }
   return indices;
+}
+
+std::vector<std::vector<int64_t>> Sampler::samples_of_ranks() const {
+  const std::lock_guard lock(state_->mutex);
+  const trainer::SamplerState& state = *state_;
+  std::vector<std::vector<int64_t>> all(static_cast<size_t>(state.world_size));
+  if (state.permutation.empty()) return all;
+  for (int rank = 0; rank < state.world_size; ++rank) {
+    for (int64_t i = 0; i < state.rank_size(rank); ++i) {
+      const int64_t place = state.place(rank, i);
+      all[static_cast<size_t>(rank)].push_back(place < state.dataset_size ? state.sample(place) : -1);
+    }
+  }
+  return all;
+}
+
+at::Tensor gather(const Job& job, const at::Tensor& rows, const Sampler& sampler) {
+  if (rows.requires_grad() && c10::GradMode::is_enabled()) {
+    throw Error("gather: the rows require grad, and autograd does not see collectives; pass rows.detach()",
+                ExitCode::kUsage);
+  }
+  const trainer::GatheredRows gathered = trainer::gather_rows(job, rows);
+  const auto samples = sampler.samples_of_ranks();
+  std::vector<int64_t> from, to;
+  int64_t row = 0;
+  for (size_t rank = 0; rank < samples.size(); ++rank) {
+    const auto drawn = static_cast<int64_t>(samples[rank].size());
+    if (gathered.counts[rank] != drawn) {
+      throw Error("gather: rank " + std::to_string(rank) + " has " + std::to_string(gathered.counts[rank]) +
+                      " rows, but its sampler hands out " + std::to_string(drawn) +
+                      " samples an epoch; give one row for each sample of a whole epoch, in its order",
+                  {.exit_code = ExitCode::kUsage, .culprit_rank = static_cast<int>(rank), .code = "kMismatch"});
+    }
+    for (const int64_t sample : samples[rank]) {
+      if (sample >= 0) {
+        from.push_back(row);
+        to.push_back(sample);
+      }
+      ++row;
+    }
+  }
+  std::vector<int64_t> shape = rows.sizes().vec();
+  shape[0] = static_cast<int64_t>(to.size());
+  at::Tensor ordered = at::empty(shape, rows.options().requires_grad(false));
+  return ordered.index_copy_(0, at::tensor(to, at::kLong), gathered.rows.index_select(0, at::tensor(from, at::kLong)));
 }
 
 void Sampler::save(torch::serialize::OutputArchive& archive) const {

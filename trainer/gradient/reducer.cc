@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "trainer/gradient/sparse_mean.h"
+#include "trainer/step/skip_cause.h"
 #include "trainer/torch_bridge/errors.h"
 #include "trainer/torch_bridge/tensor_view.h"
 
@@ -101,6 +102,7 @@ void Reducer::open_window() {
   sparse_.clear();
   backwards_.clear();
   begun_ = false;
+  gave_up_.reset();
   first_error_ = {};
 }
 
@@ -261,7 +263,7 @@ void Reducer::on_outer_backward_end(int64_t window) {
 
 void Reducer::end() {
   throw_if_error(broken_);
-  if (!backwards_.empty()) {
+  if (!backwards_.empty() || gave_up_) {
     fail(
         Code::kInvalidArgument,
         "backward() ran again after one that threw; call zero_grad() or step() in between, so that the other ranks are "
@@ -394,7 +396,7 @@ Status Reducer::exchange_record(Outcome outcome, StepRecord& agreed) {
                               .parameter_count = static_cast<int>(parameters_.size())};
   const bool failed = outcome == Outcome::kFailed;
   StepRecord mine{.weighed = weighed_ && !failed,
-                  .unweighed = !weighed_ && !failed,
+                  .unweighed = !weighed_ && !failed && !counts_nothing(),
                   .failed = std::vector<bool>(static_cast<size_t>(shape.world_size)),
                   .used = used_};
   mine.failed[group_.rank()] = failed;
@@ -439,13 +441,19 @@ Status Reducer::finish(Outcome outcome) {
     const bool failed = agreed.any_failed();
     if (!failed) settle(agreed);
     if (!failed && options_.after_reduction) status = options_.after_reduction();
+    std::string cause;
+    if (status.ok() && failed) {
+      const std::string own = !first_error_.ok() ? first_error_.message() : "its backward threw";
+      auto told = exchange_skip_cause(group_, agreed, gave_up_.value_or(own));
+      status = told.status();
+      if (status.ok()) cause = *told;
+    }
     const bool weighed = weighed_;
     open_window();
     phase_ = Phase::kReduced;
     verdict_ = failed ? Verdict::kSkip : Verdict::kApply;
-    if (failed && outcome == Outcome::kComplete && options_.say) {
-      options_.say("step " + std::to_string(step_) + " is skipped on all ranks: backward failed on " +
-                   agreed.failed_ranks());
+    if (!cause.empty() && options_.say) {
+      options_.say("step " + std::to_string(step_) + " is skipped on all ranks: " + cause);
     }
     if (status.ok() && agreed.weighed && agreed.unweighed) {
       verdict_ = Verdict::kSkip;
@@ -502,15 +510,26 @@ void Reducer::leave_no_sync() {
   --no_sync_depth_;
 }
 
+void Reducer::give_up(const std::string& cause) {
+  comm::MutexLock lock(mutex_);
+  if (phase_ == Phase::kOpen) gave_up_ = cause;
+}
+
+void Reducer::give_up_if_unfinished(const std::string& cause) {
+  comm::MutexLock lock(mutex_);
+  if (phase_ == Phase::kOpen && (!begun_ || !backwards_.empty())) gave_up_ = cause;
+}
+
 comm::Result<Verdict> Reducer::reach_step_point() {
   comm::MutexLock lock(mutex_);
   RONDO_TRY(broken_);
   Status error = first_error_;
   if (phase_ == Phase::kOpen) {
     // A backward that is still open threw; none at all reached no parameter.
-    if (backwards_.empty()) fail_if_unused();
+    if (backwards_.empty() && !gave_up_) fail_if_unused();
     error = first_error_;
-    RONDO_TRY(finish(backwards_.empty() && error.ok() ? Outcome::kComplete : Outcome::kFailed));
+    const bool complete = backwards_.empty() && error.ok() && !gave_up_;
+    RONDO_TRY(finish(complete ? Outcome::kComplete : Outcome::kFailed));
   }
   const Verdict verdict = verdict_;
   open_window();
@@ -521,7 +540,9 @@ comm::Result<Verdict> Reducer::reach_step_point() {
 Status Reducer::before_zero_grad() {
   comm::MutexLock lock(mutex_);
   RONDO_TRY(broken_);
-  if (begun_) RONDO_TRY(finish(backwards_.empty() ? Outcome::kComplete : Outcome::kFailed));
+  if (begun_ || gave_up_) {
+    RONDO_TRY(finish(backwards_.empty() && !gave_up_ ? Outcome::kComplete : Outcome::kFailed));
+  }
   if (phase_ == Phase::kReduced && verdict_ == Verdict::kApply) {
     return Status(Code::kInvalidArgument, kMissingStep, {.rank = group_.rank(), .operation = "zero_grad"});
   }

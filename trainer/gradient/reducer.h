@@ -14,6 +14,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -39,6 +40,7 @@ struct ReducerOptions {
   std::function<void(const std::string& line)> say;               // for people
   std::function<comm::Status()> after_reduction;                  // collective; after every completed step record
   std::function<void(const StepStatistics& statistics)> observe;  // after every completed step record
+  std::function<bool()> counts_nothing;                           // this rank has run out of data
   std::function<bool()> disarmed;                                 // gradients are not ours to average now
   std::function<bool()> model_changed;  // since adopt_model() was last called, or since the beginning
   std::function<comm::Result<std::vector<GradientParameter>>()> adopt_model;  // collective: makes it equal again
@@ -57,6 +59,10 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   /// Collective; between steps.
   comm::Status set_hook(std::shared_ptr<CommHook> hook);
 
+  /// This rank cannot do the step under way: the next step point or zero_grad() makes all ranks skip it.
+  void give_up(const std::string& cause);
+  /// The same, if the window has no backward that came to its end.
+  void give_up_if_unfinished(const std::string& cause);
   /// Ends the window. Completes an unfinished reduction; contributes zeros where no backward came.
   comm::Result<Verdict> reach_step_point();
   /// Opens the window anew, or says that a step point is missing.
@@ -100,7 +106,8 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   comm::Status exchange_record(Outcome outcome, StepRecord& agreed) RONDO_REQUIRES(mutex_);
   void settle(const StepRecord& agreed) RONDO_REQUIRES(mutex_);
   void open_window() RONDO_REQUIRES(mutex_);
-  double weight() const RONDO_REQUIRES(mutex_) { return weighed_ ? weight_ : 1.0; }
+  bool counts_nothing() const { return options_.counts_nothing && options_.counts_nothing(); }
+  double weight() const RONDO_REQUIRES(mutex_) { return counts_nothing() ? 0.0 : weighed_ ? weight_ : 1.0; }
   int launched() const RONDO_REQUIRES(mutex_) { return static_cast<int>(launched_.size()); }
   bool is_sparse(int parameter) const RONDO_REQUIRES(mutex_) {
     return parameters_[parameter].kind == GradientParameter::Kind::kSparse;
@@ -134,7 +141,8 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   // Of the synced backward.
   std::set<int> backwards_ RONDO_GUARDED_BY(mutex_);  // begun, with a callback that has not run yet
   bool begun_ RONDO_GUARDED_BY(mutex_) = false;
-  bool changed_ RONDO_GUARDED_BY(mutex_) = false;  // the model is another one than the hooks'
+  std::optional<std::string> gave_up_ RONDO_GUARDED_BY(mutex_);  // why
+  bool changed_ RONDO_GUARDED_BY(mutex_) = false;                // the model is another one than the hooks'
   comm::Status first_error_ RONDO_GUARDED_BY(mutex_);
   std::vector<bool> ready_ RONDO_GUARDED_BY(mutex_);   // per parameter: its gradient has arrived
   std::vector<int> missing_ RONDO_GUARDED_BY(mutex_);  // per bucket: gradients not yet there

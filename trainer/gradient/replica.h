@@ -1,8 +1,10 @@
 /// One rank's copy of a wrapped model: its gradients' reducer and its buffers.
 #pragma once
 
+#include <exception>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "trainer/gradient/buffer_sync.h"
 #include "trainer/gradient/model_content.h"
@@ -19,6 +21,8 @@ class Replica {
   Reducer& reducer() { return *reducer_; }
   std::string description();
   JobState& job() { return *job_; }
+  /// What the caller's catch block handles, once; nothing for what was handled already when the model was wrapped.
+  std::optional<std::string> new_exception_text();
   void sync_batch_norm() { batch_norm_.emplace(job_->model_group(), module_); }
   void close(Reducer::Ending ending) { reducer_->close(ending); }
   /// From here to leave_exclusive() the gradients of all other replicas of the job are left alone. Nests.
@@ -37,6 +41,7 @@ class Replica {
   BufferSynchroniser buffers_;
   ModelWatch watch_;
   std::optional<SyncBatchNorm> batch_norm_;
+  std::exception_ptr seen_exception_ = std::current_exception();
 };
 
 }  // namespace rondo::trainer

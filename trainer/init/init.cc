@@ -1,4 +1,3 @@
-#include <cstdio>
 #include <cstdlib>
 #include <optional>
 #include <string>
@@ -37,9 +36,12 @@ std::optional<int> flag_number(int argc, char** argv, std::string_view flag) {
   return static_cast<int>(number);
 }
 
-void print_to_stderr(comm::LogLevel level, std::string_view line) {
-  if (level < comm::LogLevel::kWarning) return;
-  std::fprintf(stderr, "rondo: %.*s\n", static_cast<int>(line.size()), line.data());
+LogLevel wished_log_level(const comm::Environment& environment, int rank) {
+  const std::string word = environment("RONDO_LOG").value_or("");
+  if (word.empty()) return trainer::default_log_level(rank);
+  const auto level = log_level(word);
+  if (!level) throw Error("RONDO_LOG is \"" + word + "\"; expected debug, info, warn or error", ExitCode::kUsage);
+  return *level;
 }
 
 }  // namespace
@@ -54,11 +56,16 @@ Job init(int argc, char** argv, const InitOptions& options) {
       .secret_file = flag_value(argc, argv, "--secret-file"),
       .transport = options.transport.empty() ? std::nullopt : std::optional(options.transport),
       .interface = flag_value(argc, argv, "--interface")};
-  comm::Bootstrap bootstrap = trainer::value_or_throw(comm::read_bootstrap(flags, comm::process_environment()));
-  if (bootstrap.at.rank == 0) std::fprintf(stderr, "rondo: %s\n", bootstrap.describe().c_str());
-  auto joined = comm::join(bootstrap, print_to_stderr, comm::after(options.join_timeout));
+  const comm::Environment environment = comm::process_environment();
+  comm::Bootstrap bootstrap = trainer::value_or_throw(comm::read_bootstrap(flags, environment));
+  const int rank = bootstrap.at.rank;
+  const comm::LogSink log = trainer::log_to_stderr(rank, wished_log_level(environment, rank));
+  log(rank == 0 ? LogLevel::kInfo : LogLevel::kDebug, bootstrap.describe());
+  auto joined = comm::join(bootstrap, log, comm::after(options.join_timeout));
   trainer::throw_if_error(joined.status(), ExitCode::kRendezvous);
-  return Job(trainer::JobState::create(std::move(*joined), std::move(bootstrap), options, print_to_stderr));
+  auto state = trainer::JobState::create(std::move(*joined), std::move(bootstrap), options, log);
+  state->install_last_words();
+  return Job(std::move(state));
 }
 
 }  // namespace rondo

@@ -4,6 +4,7 @@
 
 #include "rondo/comm/collectives.h"
 #include "rondo/job.h"
+#include "trainer/init/gather.h"
 #include "trainer/init/job_state.h"
 #include "trainer/torch_bridge/errors.h"
 #include "trainer/torch_bridge/tensor_view.h"
@@ -88,7 +89,17 @@ at::Tensor Job::all_gather(const at::Tensor& tensor) const {
   return all;
 }
 
+at::Tensor Job::gather(const at::Tensor& rows) const {
+  check("gather", rank, rows);
+  if (rows.dim() == 0) refuse("gather", rank, Code::kInvalidArgument, "a scalar has no rows; reshape({1}) makes one");
+  return trainer::gather_rows(*this, rows).rows;
+}
+
 void Job::barrier() const { trainer::throw_if_error(comm::barrier(state_->user_group(), {.tag = "job"}).wait()); }
+
+void Job::abort(const std::string& reason) const { state_->abort(reason); }
+
+void Job::log(LogLevel level, const std::string& line) const { state_->log(level, line); }
 
 double Job::sum(double metric) const {
   std::vector<double> value{metric};

@@ -6,6 +6,11 @@
 #include "trainer/torch_bridge/errors.h"
 
 namespace rondo::trainer {
+namespace {
+
+constexpr std::chrono::hours kNoOperationTimeout{24 * 365};
+
+}  // namespace
 
 JobState::JobState(comm::Joined joined, comm::Bootstrap bootstrap, const InitOptions& options, comm::LogSink log)
     : joined_(std::move(joined)), bootstrap_(std::move(bootstrap)), options_(options), log_(std::move(log)) {}
@@ -19,19 +24,21 @@ std::shared_ptr<JobState> JobState::create(comm::Joined joined, comm::Bootstrap 
   job->world_ = std::move(*world);
   job->user_ = job->split("user");
   job->model_ = job->split("model");
+  job->first_ = job->split("rank zero first", kNoOperationTimeout);
   return job;
 }
 
 JobState::~JobState() {
+  last_words_.reset();
   if (std::uncaught_exceptions() > 0) {
-    const std::string reason = "rank " + std::to_string(bootstrap_.at.rank) + " ended by an exception";
-    for (comm::Group* group : {&user_, &model_, &world_}) {
-      if (group->joined()) group->abort(reason);
-    }
+    // What it says cannot be known here: C++ shows it to catch blocks and terminate handlers only.
+    joined_.endpoint.abort("an exception left the scope of its Job in step " + std::to_string(current_step()) +
+                           "; that rank's own output says which");
     return;
   }
   const comm::Deadline deadline = comm::in_seconds(2);
-  for (comm::Group* group : {&user_, &model_, &world_}) {
+  for (Told& told : told_) static_cast<void>(told.work.wait(deadline));
+  for (comm::Group* group : {&first_, &user_, &model_, &world_}) {
     if (group->joined()) static_cast<void>(group->close(deadline));
   }
   static_cast<void>(joined_.endpoint.close(deadline));
@@ -41,8 +48,10 @@ comm::GroupOptions JobState::group_options(const std::string& name) const {
   return {.name = name, .operation_timeout = options_.operation_timeout, .algorithm = options_.algorithm};
 }
 
-comm::Group JobState::split(const std::string& name) {
-  auto group = world_.split({.color = 0, .key = bootstrap_.at.rank, .options = group_options(name)},
+comm::Group JobState::split(const std::string& name, std::optional<std::chrono::milliseconds> operation_timeout) {
+  comm::GroupOptions options = group_options(name);
+  options.operation_timeout = operation_timeout.value_or(options.operation_timeout);
+  auto group = world_.split({.color = 0, .key = bootstrap_.at.rank, .options = std::move(options)},
                             comm::after(options_.join_timeout));
   throw_if_error(group.status(), ExitCode::kRendezvous);
   return std::move(*group);
@@ -61,8 +70,18 @@ void JobState::leave_exclusive() {
   if (--exclusive_depth_ == 0) exclusive_.store(nullptr);
 }
 
-void JobState::say(const std::string& line) const {
-  if (log_) log_(comm::LogLevel::kWarning, line);
+void JobState::abort(const std::string& reason) {
+  joined_.endpoint.abort(reason);
+  // On another host it is this rank's keeper that says so, and the process may end before it does.
+  if (!bootstrap_.on_one_host()) static_cast<void>(joined_.endpoint.close(comm::in_seconds(0.2)));
+}
+
+void JobState::install_last_words() {
+  last_words_ = std::make_unique<LastWords>(*this, bootstrap_.messages_descriptor);
+}
+
+void JobState::log(LogLevel level, const std::string& line) const {
+  if (log_) log_(level, line);
 }
 
 Job make_job(comm::Endpoint endpoint, const InitOptions& options) {

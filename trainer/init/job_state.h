@@ -4,12 +4,16 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "rondo/comm/bootstrap.h"
 #include "rondo/comm/endpoint.h"
 #include "rondo/comm/group.h"
+#include "rondo/comm/work.h"
 #include "rondo/job.h"
+#include "trainer/init/last_words.h"
 
 namespace rondo::trainer {
 
@@ -34,7 +38,28 @@ class JobState {
   /// False while another replica's claim lives. Claims of one replica nest.
   bool claim_exclusive(const void* replica);
   void leave_exclusive();
-  void say(const std::string& line) const;
+
+  /// Of rank_zero_first(): nobody waits there for as long as the others'.
+  comm::Group& first_group() { return first_; }
+  /// Kept until it is done, with the byte that it carries.
+  struct Told {
+    std::unique_ptr<uint8_t> byte;
+    comm::Work work;
+  };
+  void keep(Told told) { told_.push_back(std::move(told)); }
+
+  /// In job.lockstep(), when this rank has run out: its gradients count nothing.
+  bool out_of_data() const { return out_of_data_.load(); }
+  void set_out_of_data(bool out) { out_of_data_.store(out); }
+
+  /// Ends the job for all ranks; see Job::abort().
+  void abort(const std::string& reason);
+  /// From now on an uncaught exception is told to all ranks and the agent.
+  void install_last_words();
+  void log(LogLevel level, const std::string& line) const;
+  void say(const std::string& line) const { log(LogLevel::kWarning, line); }
+  /// The step under way, from 1.
+  int64_t current_step() const { return steps_done() + 1; }
   /// Steps applied in this job, those before a load() included: they number checkpoints.
   int64_t steps_done() const { return steps_done_.load(); }
   void set_steps_done(int64_t steps) { steps_done_.store(steps); }
@@ -43,13 +68,16 @@ class JobState {
  private:
   JobState(comm::Joined joined, comm::Bootstrap bootstrap, const InitOptions& options, comm::LogSink log);
   comm::GroupOptions group_options(const std::string& name) const;
-  comm::Group split(const std::string& name);
+  comm::Group split(const std::string& name, std::optional<std::chrono::milliseconds> operation_timeout = {});
 
   comm::Joined joined_;
   comm::Bootstrap bootstrap_;
   InitOptions options_;
   comm::LogSink log_;
-  comm::Group world_, user_, model_;
+  comm::Group world_, user_, model_, first_;
+  std::vector<Told> told_;
+  std::unique_ptr<LastWords> last_words_;
+  std::atomic<bool> out_of_data_{false};
   std::atomic<const void*> exclusive_{nullptr};
   int exclusive_depth_ = 0;  // of the thread that trains
   std::atomic<int> wrappers_{0};

@@ -43,6 +43,22 @@ TEST_P(Split, RanksOfOneColorReduceAmongThemselvesInKeyOrder) {
             {.transport = GetParam()});
 }
 
+TEST(EndpointAbort, EndsTheGroupsOfAllRanksWithTheReasonAlsoThoseTheRankIsNotIn) {
+  test::run_endpoints(3, [](Endpoint& endpoint) {
+    auto world = Group::create(endpoint, {.name = "world"}, in_seconds(20));
+    RONDO_ASSERT_OK(world);
+    const int me = endpoint.at().rank;
+    auto pair = world->split({.color = me == 2 ? -1 : 0, .options = {.name = "pair"}}, in_seconds(20));
+    RONDO_ASSERT_OK(pair);
+    if (me == 2) endpoint.abort("the loss is a pear");
+    Work work = me == 2 ? barrier(*world) : barrier(me == 0 ? *world : *pair);
+    const Status status = work.wait(in_seconds(20));
+    EXPECT_EQ(status.code(), Code::kAborted) << status.text();
+    EXPECT_EQ(status.where().peer, 2);
+    EXPECT_NE(status.message().find("rank 2 aborted the job: the loss is a pear"), std::string::npos) << status.text();
+  });
+}
+
 TEST_P(Split, ARankOfColorMinusOneJoinsNothing) {
   run_ranks(3,
             [](Group& world) {

@@ -75,12 +75,36 @@ TEST(Sampler, WithoutShuffleRankStridesThroughTheDataset) {
   });
 }
 
+TEST(Sampler, BlocksAreContiguousAndPaddedByTheLastIndex) {
+  with_job([](const Job& job) {
+    const auto block = [&](int rank) {
+      Sampler sampler(as_rank(job, rank, 3), 7, {.shuffle = Shuffle::kOff, .partition = Partition::kBlocks});
+      return epoch_of(sampler);
+    };
+    EXPECT_EQ(block(0), (std::vector<size_t>{0, 1, 2}));
+    EXPECT_EQ(block(1), (std::vector<size_t>{3, 4, 5}));
+    EXPECT_EQ(block(2), (std::vector<size_t>{6, 6, 6}));
+  });
+}
+
 TEST(Sampler, DrawsTheIndicesOfPyTorchsDistributedSampler) {
   with_job([](const Job& job) {
     // torch.manual_seed(0); torch.randperm(10) -> 4 1 7 5 3 9 0 8 6 2
     Sampler even(as_rank(job, 0, 2), 10), odd(as_rank(job, 1, 2), 10);
     EXPECT_EQ(epoch_of(even), (std::vector<size_t>{4, 7, 3, 0, 6}));
     EXPECT_EQ(epoch_of(odd), (std::vector<size_t>{1, 5, 9, 8, 2}));
+  });
+}
+
+// list(torch.utils.data.DistributedSampler(range(10), 4, rank, seed=0)) of PyTorch 2.11 after set_epoch(1).
+TEST(Sampler, DrawsTheIndicesOfPyTorchsDistributedSamplerAlsoWhereItPadsAndInLaterEpochs) {
+  with_job([](const Job& job) {
+    const std::vector<std::vector<size_t>> expected{{5, 0, 7}, {6, 8, 4}, {1, 9, 5}, {2, 3, 6}};
+    for (int rank = 0; rank < 4; ++rank) {
+      Sampler sampler(as_rank(job, rank, 4), 10);
+      epoch_of(sampler);
+      EXPECT_EQ(epoch_of(sampler), expected[static_cast<size_t>(rank)]) << "rank " << rank;
+    }
   });
 }
 

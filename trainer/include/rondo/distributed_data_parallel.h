@@ -108,6 +108,10 @@ class DistributedDataParallel {
   /// forward and backward, and keeps running statistics that are equal on all ranks. Batches may differ in size, also
   /// be empty. Call it on every rank. Cost: an exchange of three numbers a channel in forward and two in backward.
   void sync_batch_norm();
+  /// This rank cannot do the step under way, for example because its forward threw and the program goes on. Its next
+  /// step point or zero_grad() then makes all ranks skip the step and log `cause`. A backward that threw needs no call,
+  /// nor does a step point or zero_grad() inside the catch block.
+  void skip_step(const std::string& cause);
   /// The step point of a plain LibTorch optimizer.
   void step(torch::optim::Optimizer& optimizer);
 

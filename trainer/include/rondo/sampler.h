@@ -18,8 +18,9 @@ struct SamplerState;  // private to Rondo
 }
 
 /// kPadded is the rule of PyTorch's DistributedSampler: the list is lengthened to a multiple of the world size from its
-/// own front. kExact: no sample twice; ranks may differ by one.
-enum class Partition : uint8_t { kPadded, kExact };
+/// own front. kExact: no sample twice; ranks may differ by one. kBlocks: contiguous blocks of equal length, the list
+/// lengthened by its own last index; the rule of sequential samplers for evaluation in PyTorch programs.
+enum class Partition : uint8_t { kPadded, kExact, kBlocks };
 enum class Shuffle : uint8_t { kOn, kOff };
 
 struct SamplerOptions {
@@ -54,9 +55,16 @@ class Sampler : public torch::data::samplers::Sampler<> {
   SamplerPosition position() const;
   /// The next pass goes on from there.
   void restore(const SamplerPosition& position);
+  /// For each rank, the samples of this epoch in the order of next(); -1 for those that padding repeats.
+  std::vector<std::vector<int64_t>> samples_of_ranks() const;
 
  private:
   std::shared_ptr<trainer::SamplerState> state_;  // shared by copies
 };
+
+/// Results in the order of the data set, on every rank: row i is that of sample i. `rows` are this rank's, one for each
+/// sample in the order in which `sampler` (of the whole of the last epoch) handed them out; what padding repeated is
+/// dropped. Collective. Throws on all ranks, naming one that has more or fewer rows than samples.
+at::Tensor gather(const Job& job, const at::Tensor& rows, const Sampler& sampler);
 
 }  // namespace rondo

@@ -68,6 +68,8 @@ class Endpoint {
   Env& env() const;
   /// Leaves in order. Groups made from this endpoint must have no work in flight.
   Status close(Deadline deadline);
+  /// Ends every wait of every rank of the job with kAborted, this rank named, now and for good. Idempotent; any thread.
+  void abort(const std::string& reason);
 
   const std::shared_ptr<EndpointState>& state() const { return state_; }
 

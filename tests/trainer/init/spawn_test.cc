@@ -1,0 +1,62 @@
+// Ranks that a program starts by itself.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "tests/support/process.h"
+#include "tests/trainer/init/process_runs.h"
+
+namespace rondo::test {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(Spawn, RunsTheProgramOnceForEachRankWithItsArguments) {
+  const Ended ended = run_in_empty_folder(RONDO_SPAWN_WORKER " well");
+  EXPECT_EQ(ended.exit_code, 0) << ended.output;
+  for (const std::string rank : {"0", "1", "2"})
+    EXPECT_THAT(ended.output, HasSubstr("rank " + rank + " of 3 says well, sum 6"));
+  EXPECT_THAT(ended.output, HasSubstr("parent: 0, rank -1, "));
+}
+
+TEST(Spawn, EndsWithTheCodeOfTheRankThatFailedFirst) {
+  const Ended left = run_in_empty_folder(RONDO_SPAWN_WORKER " exit");
+  EXPECT_EQ(left.exit_code, 37) << left.output;
+  EXPECT_THAT(left.output, HasSubstr("parent: 37, rank 1, rank 1 ended with exit code 37"));
+  const Ended crashed = run_in_empty_folder(RONDO_SPAWN_WORKER " crash");
+  EXPECT_EQ(crashed.exit_code, 139) << crashed.output;
+  EXPECT_THAT(crashed.output, HasSubstr("rank 1 was killed by signal 11"));
+}
+
+TEST(Spawn, IsARankItselfWhereALauncherStartedTheProgram) {
+  const Ended ended = run_in_empty_folder(RONDO_PROGRAM " run --nproc-per-node 2 " RONDO_SPAWN_WORKER " well");
+  EXPECT_EQ(ended.exit_code, 0) << ended.output;
+  EXPECT_THAT(ended.output, HasSubstr("rank 1 of 2 says well, sum 3"));
+}
+
+TEST(Spawn, NoRankOutlivesTheParent) {
+  Process parent({.program = RONDO_SPAWN_WORKER, .arguments = {"stay"}, .environment = {}});
+  std::vector<int> ranks;  // pidfds
+  while (ranks.size() < 3) {
+    const auto line = parent.line();
+    ASSERT_TRUE(line) << "the ranks do not say their numbers";
+    if (line->starts_with("pid "))
+      ranks.push_back(static_cast<int>(::syscall(SYS_pidfd_open, std::stoi(line->substr(4)), 0)));
+  }
+  parent.signal(SIGKILL);
+  EXPECT_EQ(parent.end(), 128 + SIGKILL);
+  for (const int rank : ranks) {
+    ASSERT_GE(rank, 0);
+    pollfd ended{.fd = rank, .events = POLLIN, .revents = 0};
+    EXPECT_EQ(::poll(&ended, 1, 20'000), 1) << "a rank runs on";
+    ::close(rank);
+  }
+}
+
+}  // namespace
+}  // namespace rondo::test

@@ -1,0 +1,222 @@
+#include "rondo/spawn.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <string_view>
+#include <vector>
+
+#include "rondo/error.h"
+
+namespace rondo {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr std::chrono::seconds kOwnErrorsFor{5};
+constexpr int kMostRanks = 4096;
+/// Holds the parent's process id; of a rank that spawn() started.
+constexpr const char* kParentVariable = "RONDO_SPAWNED_BY";
+
+[[noreturn]] void fail(const std::string& what, int error) {
+  throw Error("spawn: " + what + ": " + std::strerror(error), ExitCode::kPreflight);
+}
+
+bool is_set(const char* name) { return std::getenv(name) != nullptr && *std::getenv(name) != '\0'; }
+
+/// The death signal follows the thread that started this process, and exec keeps it.
+void die_with(pid_t parent) {
+  if (::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && ::getppid() == parent) return;
+  ::_exit(128 + SIGKILL);  // the parent died before that line
+}
+
+int processors() {
+  cpu_set_t cpus;
+  return ::sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+}
+
+/// A place that no other job of this machine meets at. Loopback has 2^24 addresses, and ranks on one host only make a
+/// name of address and port.
+struct Place {
+  std::string address, port;
+};
+Place private_place() {
+  std::array<uint8_t, 5> random{};
+  if (::getrandom(random.data(), random.size(), 0) != static_cast<ssize_t>(random.size()))
+    fail("no random bytes", errno);
+  const auto octet = [&](size_t i) { return std::to_string(1 + random[i] % 254); };
+  return {.address = "127." + octet(0) + "." + octet(1) + "." + octet(2),
+          .port = std::to_string(20'000 + (random[3] * 256 + random[4]) % 40'000)};
+}
+
+std::vector<std::string> environment_of(int rank, const SpawnOptions& options, const Place& place) {
+  std::map<std::string, std::string> variables;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    variables.emplace(text.substr(0, text.find('=')), text.substr(std::min(text.find('='), text.size() - 1) + 1));
+  }
+  const std::string number = std::to_string(rank), count = std::to_string(options.ranks);
+  for (const char* name : {"RANK", "LOCAL_RANK", "ROLE_RANK"}) variables[name] = number;
+  for (const char* name : {"WORLD_SIZE", "LOCAL_WORLD_SIZE", "ROLE_WORLD_SIZE"}) variables[name] = count;
+  variables["GROUP_RANK"] = "0";
+  variables["GROUP_WORLD_SIZE"] = "1";
+  variables["MASTER_ADDR"] = place.address;
+  variables["MASTER_PORT"] = place.port;
+  variables[kParentVariable] = std::to_string(::getpid());
+  const int threads = options.threads > 0 ? options.threads : std::max(1, processors() / options.ranks);
+  variables.emplace("OMP_NUM_THREADS", std::to_string(threads));
+  std::vector<std::string> entries;
+  for (const auto& [name, value] : variables) entries.push_back(name + "=" + value);
+  return entries;
+}
+
+std::vector<char*> pointers(std::vector<std::string>& words) {
+  std::vector<char*> all;
+  for (std::string& word : words) all.push_back(word.data());
+  all.push_back(nullptr);
+  return all;
+}
+
+/// A name that people know in lists of processes; the link itself when the file is no longer there.
+std::string own_program() {
+  std::array<char, 4096> path{};
+  const ssize_t count = ::readlink("/proc/self/exe", path.data(), path.size());
+  const std::string program(path.data(), static_cast<size_t>(std::max<ssize_t>(count, 0)));
+  return !program.empty() && ::access(program.c_str(), X_OK) == 0 ? program : "/proc/self/exe";
+}
+
+struct Rank {
+  pid_t pid = -1;
+  int pidfd = -1;  // readable when it has ended
+  bool killed = false;
+};
+
+/// Kills and reaps what still runs.
+class Ranks {
+ public:
+  Ranks() = default;
+  Ranks(const Ranks&) = delete;
+  Ranks& operator=(const Ranks&) = delete;
+  ~Ranks() {
+    kill_all();
+    for (Rank& rank : all_) {
+      if (rank.pid > 0) ::waitpid(rank.pid, nullptr, 0);
+      if (rank.pidfd >= 0) ::close(rank.pidfd);
+    }
+  }
+
+  void start(const std::string& program, std::vector<std::string> words, std::vector<std::string> entries) {
+    Rank rank;
+    const int error =
+        ::posix_spawn(&rank.pid, program.c_str(), nullptr, nullptr, pointers(words).data(), pointers(entries).data());
+    const std::string name = "rank " + std::to_string(all_.size());
+    if (error != 0) fail("cannot start " + name + " as " + program, error);
+    all_.push_back(rank);
+    all_.back().pidfd = static_cast<int>(::syscall(SYS_pidfd_open, rank.pid, 0));
+    if (all_.back().pidfd < 0) fail("cannot watch " + name, errno);
+  }
+
+  SpawnOutcome wait() {
+    SpawnOutcome outcome;
+    steady_clock::time_point kill_at{};
+    while (running() > 0) {
+      for (const size_t rank : ended_before(kill_at)) {
+        const int code = reap(all_[rank], outcome, rank);
+        if (code == 0 || outcome.failed_rank >= 0) continue;
+        outcome.exit_code = code;
+        outcome.failed_rank = static_cast<int>(rank);
+        kill_at = steady_clock::now() + kOwnErrorsFor;
+      }
+      if (outcome.failed_rank >= 0 && steady_clock::now() >= kill_at) kill_all();
+    }
+    return outcome;
+  }
+
+ private:
+  size_t running() const {
+    return static_cast<size_t>(std::ranges::count_if(all_, [](const Rank& rank) { return rank.pid > 0; }));
+  }
+
+  void kill_all() {
+    for (Rank& rank : all_) {
+      if (rank.pid <= 0) continue;
+      rank.killed = true;
+      ::kill(rank.pid, SIGKILL);
+    }
+  }
+
+  /// Sleeps until a rank has ended, or `kill_at` if that is set.
+  std::vector<size_t> ended_before(steady_clock::time_point kill_at) const {
+    std::vector<pollfd> handles;
+    std::vector<size_t> ranks, ended;
+    for (size_t i = 0; i < all_.size(); ++i) {
+      if (all_[i].pid <= 0) continue;
+      handles.push_back({.fd = all_[i].pidfd, .events = POLLIN, .revents = 0});
+      ranks.push_back(i);
+    }
+    int patience = -1;  // a training takes as long as it takes
+    if (kill_at != steady_clock::time_point{}) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(kill_at - steady_clock::now()).count();
+      patience = static_cast<int>(std::max<int64_t>(left, 0));
+    }
+    if (::poll(handles.data(), handles.size(), patience) <= 0) return {};
+    for (size_t i = 0; i < handles.size(); ++i) {
+      if (handles[i].revents != 0) ended.push_back(ranks[i]);
+    }
+    return ended;
+  }
+
+  static int reap(Rank& rank, SpawnOutcome& outcome, size_t number) {
+    int status = 0;
+    ::waitpid(rank.pid, &status, 0);
+    rank.pid = -1;
+    const bool by_signal = WIFSIGNALED(status);
+    const int code = by_signal ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    if (code != 0 && outcome.text.empty()) {
+      outcome.text = "rank " + std::to_string(number) +
+                     (by_signal ? " was killed by signal " + std::to_string(WTERMSIG(status))
+                                : " ended with exit code " + std::to_string(code));
+    }
+    return code;
+  }
+
+  std::vector<Rank> all_;
+};
+
+}  // namespace
+
+std::optional<SpawnOutcome> spawn(int argc, char** argv, const SpawnOptions& options) {
+  if (is_set(kParentVariable)) {
+    die_with(static_cast<pid_t>(std::strtol(std::getenv(kParentVariable), nullptr, 10)));
+    return std::nullopt;
+  }
+  if (is_set("WORLD_SIZE") || is_set("RONDO_STORE")) return std::nullopt;
+  if (options.ranks < 1 || options.ranks > kMostRanks || options.threads < 0) {
+    throw Error("spawn: " + std::to_string(options.ranks) + " ranks of " + std::to_string(options.threads) +
+                    " threads; expected 1 to " + std::to_string(kMostRanks) + " ranks and no negative threads",
+                ExitCode::kUsage);
+  }
+  const Place place = private_place();
+  const std::string program = own_program();
+  Ranks ranks;
+  for (int rank = 0; rank < options.ranks; ++rank) {
+    ranks.start(program, {argv, argv + argc}, environment_of(rank, options, place));
+  }
+  return ranks.wait();
+}
+
+}  // namespace rondo
