@@ -36,7 +36,7 @@ double median(std::vector<double> values) {
 /// A net, and how it is trained. Every lane starts from the same values and sees the same data.
 class Lane {
  public:
-  enum class Kind : uint8_t { kPlain, kWrapped, kWrappedWithoutOverlap };
+  enum class Kind : uint8_t { kPlain, kWrapped, kWrappedWithoutOverlap, kFullPath };
 
   Lane(std::string name, const Job& job, const BenchRequest& request, Kind kind)
       : name_(std::move(name)), job_(job), model_(make_bench_model(request.model, request.batch, {.rank = job.rank})) {
@@ -46,7 +46,8 @@ class Lane {
       return;
     }
     ReplicaOptions options;
-    options.overlap = kind == Kind::kWrapped ? Overlap::kOn : Overlap::kOff;
+    if (kind == Kind::kWrappedWithoutOverlap) options.overlap = Overlap::kOff;
+    if (kind == Kind::kFullPath) options.one_rank = OneRank::kFullPath;
     ddp_ = std::make_unique<DistributedDataParallel>(job, *model_.module, options);
     wrapped_ = std::make_unique<Optimizer<torch::optim::SGD>>(*ddp_, parameters(*model_.module), rate);
   }
@@ -115,7 +116,8 @@ class Lane {
       slowest[0][i] = step.exposed_us;
       slowest[1][i] = std::max<int64_t>(step.reduced_us - step.backward_end_us, 0);
       slowest[2][i] = step.backward_end_us;
-      first_in_time[i] = step.buckets.front().complete_us < step.last_ready_us ? 1 : 0;
+      const bool early = !step.buckets.empty() && step.buckets.front().complete_us < step.last_ready_us;
+      first_in_time[i] = early ? 1 : 0;
     }
     job_.all_reduce(slowest, Reduction::kMax);
     job_.all_reduce(first_in_time, Reduction::kMin);
@@ -155,7 +157,9 @@ std::vector<LaneSpec> lanes_of(Study study) {
     case Study::kRanks:
       return {{"rondo", Lane::Kind::kWrapped}, {"rondo-no-overlap", Lane::Kind::kWrappedWithoutOverlap}};
     case Study::kOneWorker:
-      return {{"loop", Lane::Kind::kPlain}, {"wrapped", Lane::Kind::kWrapped}};
+      return {{"loop", Lane::Kind::kPlain},
+              {"wrapped", Lane::Kind::kWrapped},
+              {"wrapped-full", Lane::Kind::kFullPath}};
     case Study::kMemoryPlain:
       return {{"memory-plain", Lane::Kind::kPlain}};
     case Study::kMemoryWrapped:

@@ -21,6 +21,9 @@ Replica::Replica(std::shared_ptr<JobState> job, torch::nn::Module& module, const
   reducer.unused = options.unused;
   reducer.one_rank = options.one_rank;
   reducer.say = [state = job_.get()](const std::string& line) { state->say(line); };
+  if (job_->shows_debug()) {
+    reducer.observe = [state = job_.get()](const StepStatistics& s) { state->log(LogLevel::kDebug, s.text()); };
+  }
   reducer.counts_nothing = [state = job_.get()] { return state->out_of_data(); };
   reducer.after_reduction = [this] { return synchronise_buffers(); };
   reducer.disarmed = [this] {

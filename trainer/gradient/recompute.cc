@@ -60,7 +60,7 @@ class AutocastScope {
 };
 
 struct Again {
-  Part run;
+  ForwardPart run;
   at::Tensor draws;
   Autocasting autocast;
 };
@@ -109,7 +109,7 @@ struct Recompute : torch::autograd::Function<Recompute> {
 
 }  // namespace
 
-std::vector<at::Tensor> checkpoint(const Part& run, const std::vector<at::Tensor>& inputs) {
+std::vector<at::Tensor> checkpoint(const ForwardPart& run, const std::vector<at::Tensor>& inputs) {
   if (!c10::GradMode::is_enabled()) return run(inputs);
   const auto again = std::make_shared<Again>(Again{.run = run, .draws = Draws::now(), .autocast = {}});
   return Recompute::apply(again, at::zeros({0}).set_requires_grad(true), inputs);

@@ -59,11 +59,13 @@ Job init(int argc, char** argv, const InitOptions& options) {
   const comm::Environment environment = comm::process_environment();
   comm::Bootstrap bootstrap = trainer::value_or_throw(comm::read_bootstrap(flags, environment));
   const int rank = bootstrap.at.rank;
-  const comm::LogSink log = trainer::log_to_stderr(rank, wished_log_level(environment, rank));
+  const LogLevel least = wished_log_level(environment, rank);
+  const comm::LogSink log = trainer::log_to_stderr(rank, least);
   log(rank == 0 ? LogLevel::kInfo : LogLevel::kDebug, bootstrap.describe());
   auto joined = comm::join(bootstrap, log, comm::after(options.join_timeout));
   trainer::throw_if_error(joined.status(), ExitCode::kRendezvous);
   auto state = trainer::JobState::create(std::move(*joined), std::move(bootstrap), options, log);
+  state->set_shows_debug(least == LogLevel::kDebug);
   state->install_last_words();
   return Job(std::move(state));
 }

@@ -57,6 +57,9 @@ class JobState {
   /// From now on an uncaught exception is told to all ranks and the agent.
   void install_last_words();
   void log(LogLevel level, const std::string& line) const;
+  /// Whether debug lines are shown: some cost time to write.
+  bool shows_debug() const { return shows_debug_; }
+  void set_shows_debug(bool shows) { shows_debug_ = shows; }
   void say(const std::string& line) const { log(LogLevel::kWarning, line); }
   /// The step under way, from 1.
   int64_t current_step() const { return steps_done() + 1; }
@@ -74,6 +77,7 @@ class JobState {
   comm::Bootstrap bootstrap_;
   InitOptions options_;
   comm::LogSink log_;
+  bool shows_debug_ = false;
   comm::Group world_, user_, model_, first_;
   std::vector<Told> told_;
   std::unique_ptr<LastWords> last_words_;
