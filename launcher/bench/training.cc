@@ -39,9 +39,9 @@ struct Amount {
   int blocks, steps;
 };
 Amount amount_of(const TrainingBench& bench, const std::string& model) {
-  static const std::map<std::string, Amount> by_model{
+  static const std::map<std::string, Amount> kByModel{
       {"mlp", {64, 3, 4}}, {"cnn", {64, 5, 6}}, {"resnet18", {16, 3, 2}}, {"gpt", {12, 5, 6}}};
-  Amount amount = by_model.at(model);
+  Amount amount = kByModel.at(model);
   if (bench.effort == TrainingBench::Effort::kQuick) amount = {.batch = 4, .blocks = 1, .steps = 2};
   if (bench.batch > 0) amount.batch = bench.batch;
   return amount;
