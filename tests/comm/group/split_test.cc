@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <latch>
 #include <string>
 #include <thread>
 #include <vector>
@@ -44,13 +45,19 @@ TEST_P(Split, RanksOfOneColorReduceAmongThemselvesInKeyOrder) {
 }
 
 TEST(EndpointAbort, EndsTheGroupsOfAllRanksWithTheReasonAlsoThoseTheRankIsNotIn) {
-  test::run_endpoints(3, [](Endpoint& endpoint) {
+  std::latch joined(2);
+  test::run_endpoints(3, [&](Endpoint& endpoint) {
     auto world = Group::create(endpoint, {.name = "world"}, in_seconds(20));
     RONDO_ASSERT_OK(world);
     const int me = endpoint.at().rank;
     auto pair = world->split({.color = me == 2 ? -1 : 0, .options = {.name = "pair"}}, in_seconds(20));
     RONDO_ASSERT_OK(pair);
-    if (me == 2) endpoint.abort("the loss is a pear");
+    if (me == 2) {
+      joined.wait();
+      endpoint.abort("the loss is a pear");
+    } else {
+      joined.count_down();
+    }
     Work work = me == 2 ? barrier(*world) : barrier(me == 0 ? *world : *pair);
     const Status status = work.wait(in_seconds(20));
     EXPECT_EQ(status.code(), Code::kAborted) << status.text();

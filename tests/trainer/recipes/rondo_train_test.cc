@@ -143,8 +143,9 @@ TEST_F(RondoTrain, TwoRanksTrainTogetherAndLeaveACompleteRun) {
 
   const auto steps = metrics("step");
   ASSERT_EQ(steps.size(), 14U);
-  for (const json& step : steps)
-    EXPECT_LT(step["first_launch_us"], step["backward_end_us"]) << "a bucket goes out while backward runs";
+  for (size_t i = 1; i < steps.size(); ++i) {  // the first step only shows the order of gradients
+    EXPECT_LT(steps[i]["first_launch_us"], steps[i]["backward_end_us"]) << "a bucket goes out while backward runs";
+  }
   const auto epochs = metrics("epoch");
   ASSERT_EQ(epochs.size(), 2U);
   EXPECT_NE(epochs[0]["order_hash"], epochs[1]["order_hash"]);
