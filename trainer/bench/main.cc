@@ -157,9 +157,7 @@ std::vector<LaneSpec> lanes_of(Study study) {
     case Study::kRanks:
       return {{"rondo", Lane::Kind::kWrapped}, {"rondo-no-overlap", Lane::Kind::kWrappedWithoutOverlap}};
     case Study::kOneWorker:
-      return {{"loop", Lane::Kind::kPlain},
-              {"wrapped", Lane::Kind::kWrapped},
-              {"wrapped-full", Lane::Kind::kFullPath}};
+      return {{"loop", Lane::Kind::kPlain}, {"wrapped", Lane::Kind::kWrapped}, {"wrapped-full", Lane::Kind::kFullPath}};
     case Study::kMemoryPlain:
       return {{"memory-plain", Lane::Kind::kPlain}};
     case Study::kMemoryWrapped:
