@@ -140,6 +140,33 @@ TrainingState& TrainingState::add(const std::string& name, Ema& averages) {
                   }});
 }
 
+namespace {
+
+/// Of what gives its state as named tensors, of each rank.
+template <typename Source>
+Part part_of(const std::string& name, Source& source) {
+  return {.name = name,
+          .kept = Part::Kept::kPerRank,
+          .save =
+              [&source] {
+                PartContent content;
+                for (auto& [key, tensor] : source.state()) content.tensors[key] = tensor;
+                return content;
+              },
+          .load =
+              [&source](const PartContent& content) {
+                source.restore({content.tensors.begin(), content.tensors.end()});
+              }};
+}
+
+}  // namespace
+
+TrainingState& TrainingState::add(const std::string& name, CommHook& hook) { return add(part_of(name, hook)); }
+
+TrainingState& TrainingState::add(const std::string& name, RandomStreams& streams) {
+  return add(part_of(name, streams));
+}
+
 TrainingState& TrainingState::add(const std::string& name, torch::nn::Module& module) {
   return add({.name = name,
               .save = [&module, name] { return content_of_safetensors(trainer::encode_module(module).content, name); },

@@ -21,7 +21,8 @@ using comm::Status;
 constexpr const char* kMissingStep =
     "the gradients of the last synced backward were reduced, but no step point followed. Call step() of a "
     "rondo::Optimizer, or ddp.step(optimizer), after backward(); wrap a backward that only accumulates in a scope "
-    "`auto scope = ddp.no_sync();`";
+    "`auto scope = ddp.no_sync();`, one that trains another network in the `exclusive()` scope of that network's "
+    "wrapper";
 
 std::string quote(const std::string& name) { return "\"" + name + "\""; }
 

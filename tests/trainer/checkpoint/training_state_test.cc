@@ -56,6 +56,32 @@ TEST(TrainingState, EveryRankGetsItsOwnPartBack) {
   }
 }
 
+TEST(TrainingState, HooksAndRandomStreamsOfEachRankComeBack) {
+  const TemporaryFolder run;
+  run_jobs(2, [&](const Job& job) {
+    Program program(job);
+    const auto hook = power_sgd_hook();
+    const CommHook::State errors{{"backwards", torch::tensor(int64_t{7})},
+                                 {"first.weight/error", numbers({3, 4}, static_cast<uint64_t>(job.rank))}};
+    hook->restore(errors);
+    RandomStreams streams(job, 5);
+    TrainingState state = program.state();
+    state.add("hook", *hook).add("streams", streams);
+    streams.own("noise");
+    save(job, run.path().string(), state);
+    const auto next = torch::rand({4}, streams.own("noise"));
+    hook->restore({});
+    load(job, run.path().string(), state);
+    EXPECT_TRUE(same_bits(next, torch::rand({4}, streams.own("noise"))));
+    for (const auto& [name, tensor] : hook->state()) {
+      if (name == "first.weight/error") {
+        EXPECT_TRUE(same_bits(tensor, errors[1].second)) << "rank " << job.rank;
+      }
+    }
+    EXPECT_EQ(hook->state().size(), 2U);
+  });
+}
+
 TEST(TrainingState, PartsThatOnlyOneSideHasAreNamedBeforeAnythingIsChanged) {
   const TemporaryFolder run;
   run_jobs(2, [&](const Job& job) {

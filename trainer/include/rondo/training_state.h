@@ -13,8 +13,10 @@
 #include <string>
 #include <vector>
 
+#include "rondo/comm_hook.h"
 #include "rondo/ema.h"
 #include "rondo/loss_scale.h"
+#include "rondo/random_streams.h"
 #include "rondo/rate_schedule.h"
 #include "rondo/rate_scheduler.h"
 #include "rondo/sampler.h"
@@ -58,6 +60,9 @@ class TrainingState {
   /// A further network, as of a GAN, and its optimizer.
   TrainingState& add(const std::string& name, torch::nn::Module& module);
   TrainingState& add(const std::string& name, torch::nn::Module& module, torch::optim::Optimizer& optimizer);
+  /// What a comm hook keeps: PowerSGD's errors and factors, of each rank.
+  TrainingState& add(const std::string& name, CommHook& hook);
+  TrainingState& add(const std::string& name, RandomStreams& streams);
   /// A generator of random numbers, of each rank.
   TrainingState& add(const std::string& name, at::Generator generator);
   /// LibTorch's default generator of each rank, of which dropout and torch::rand draw: the part "generator".
