@@ -78,9 +78,6 @@ class Training {
       : job_(job), tensors_(parity_case.tensors), settings_(json::parse(parity_case.settings)) {}
 
   Tensors run() {
-    if (settings_.value("hook", "") != "") {
-      throw Error("Rondo has no comm hook \"" + settings_["hook"].get<std::string>() + "\" yet", ExitCode::kUsage);
-    }
     net_ = make_parity_net(settings_["net"], settings_["width"]);
     if (settings_["dtype"] == "float64") net_->to(torch::kFloat64);
     parameters_ = each_once(net_->named_parameters());
@@ -98,6 +95,11 @@ class Training {
     if (cap > 0) options.bucket_cap_bytes = options.first_bucket_bytes = cap;
     DistributedDataParallel ddp(job_, *net_, options);
     if (settings_.value("sync_batch_norm", false)) ddp.sync_batch_norm();
+    if (const std::string hook = settings_.value("hook", ""); hook == "bf16") {
+      ddp.set_comm_hook(bf16_hook());
+    } else if (hook != "") {
+      throw Error("Rondo has no comm hook \"" + hook + "\"", ExitCode::kUsage);
+    }
 
     const json& how = settings_["optimizer"];
     if (how["name"] == "sgd") {
