@@ -89,7 +89,8 @@ struct ResNet8 : ParityNet {
 struct DecoderImpl : nn::Module {
   explicit DecoderImpl(int64_t width)
       : ln1(register_module("ln1", nn::LayerNorm(nn::LayerNormOptions({width})))),
-        qkv(register_module("qkv", nn::Linear(width, 3 * width))),
+        // No bias: the gradient of a key's is nothing but rounding, and Adam makes a whole step of it.
+        qkv(register_module("qkv", nn::Linear(nn::LinearOptions(width, 3 * width).bias(false)))),
         proj(register_module("proj", nn::Linear(width, width))),
         ln2(register_module("ln2", nn::LayerNorm(nn::LayerNormOptions({width})))),
         up(register_module("up", nn::Linear(width, 4 * width))),

@@ -24,7 +24,7 @@ class Case:
     net: str
     against: str = DDP
     bound: object = BITS  # or the largest distance
-    measure: str = "norm"  # of a distance: "norm": of the difference, by the norm; "largest": of an element
+    measure: str = "norm"  # of a distance: "norm": of the difference, by the norm; "largest": of an element, by itself where it is above 1
     world: int = 2
     steps: int = 20
     dtype: str = "float32"
@@ -122,4 +122,5 @@ def golden_cases():
 
 
 def metadata(case):
-    return {"case": json.dumps(case.settings()), "against": case.against, "torch": torch.__version__}
+    """One entry: safetensors writes several in any order, and golden files shall have the same bytes each time."""
+    return {"case": json.dumps(case.settings() | {"against": case.against, "torch": torch.__version__})}

@@ -70,7 +70,8 @@ class Decoder(nn.Module):
     def __init__(self, width):
         super().__init__()
         self.ln1 = nn.LayerNorm(width)
-        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        # No bias: the gradient of a key's is nothing but rounding, and Adam makes a whole step of it.
+        self.qkv, self.proj = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width)
         self.ln2 = nn.LayerNorm(width)
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 

@@ -43,7 +43,7 @@ def judge(row, cases, ctests):
             if result == bad:
                 return bad, f"{test}: {why}" if why else test
     if missing:
-        return "not built", f"no test {missing[0]}"
+        return "failed", f"there is no test {missing[0]}"
     return "passed", f"{len(found)} tests" if len(found) > 1 else ""
 
 
