@@ -21,7 +21,7 @@ PATTERNS = [
     at(r"\bDISABLED_\w+", "disabled test", "mend the test or remove it"),
     at(r"^using namespace (?!std::\w*literals|std::chrono_literals)", "namespace", "name what is used; no using-directive", only=(".h",)),
     at(r"\batomic_thread_fence\b", "fence", "the thread sanitizer cannot see fences: use acquire and release on an atomic"),
-    at(r"\.detach\(\)", "detached thread", "a thread has an owner that joins it", but=("trainer/", "tests/trainer/")),  # tensors have detach()
+    at(r"\.detach\(\)", "detached thread", "a thread has an owner that joins it", but=("trainer/", "tests/trainer/", "tests/parity/")),  # tensors have detach()
     at(r"\b(throw\b|std::abort|std::exit|\bexit\(|std::cout|std::cerr|\bprintf\()", "comm is silent",
        "comm never throws, prints, exits or aborts: return a Status", folders=("comm/",), but=("comm/base/check", "comm/include/rondo/comm/check.h", "comm/bench/")),
     at(r"\b(sleep_for|sleep_until|usleep|nanosleep)\b", "sleep", "no sleep as synchronisation: wait for the event, with a deadline", folders=("comm/", "trainer/", "launcher/"),

@@ -41,7 +41,7 @@ FOREIGN = {  # library -> how its headers begin
     "spdlog": ("spdlog/",),
 }
 FOREIGN_ALLOWED = {
-    "LibTorch": ("trainer/", "tests/trainer/", "tests/consumer/"),
+    "LibTorch": ("trainer/", "tests/trainer/", "tests/parity/", "tests/consumer/"),
     "Protobuf": ("launcher/", "proto/", "trainer/observe/", "tests/launcher/", "tests/proto/", "tests/trainer/observe/"),
     "gRPC": ("launcher/", "tests/launcher/"),
 }

@@ -40,14 +40,16 @@ show_progress() {
 }
 
 verb_parity() {
-  local script passed=0 failed=0 python
+  local script passed=0 failed=0 python programs
   run_setup --pytorch
-  build release
+  # The rows of ddp.py are shown by programs of the tests.
+  mapfile -t programs < <(/usr/bin/python3 tests/parity/ddp.py --programs)
+  build ci rondo rondo-train parity_worker "${programs[@]}"
   python=$(cache_folder)/pytorch/bin/python
   for script in tests/parity/*.py; do
     [ -e "$script" ] || fail "there is no script in tests/parity"
     say "$script"
-    if RONDO_BIN=$PWD/build/release/bin "$python" "$script"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+    if RONDO_BIN=$PWD/build/ci/bin "$python" "$script"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
   done
   printf 'tests: %d passed, %d failed, 0 skipped\n' "$passed" "$failed"
   [ "$failed" -eq 0 ]
