@@ -68,10 +68,10 @@ struct Again {
 struct Recompute : torch::autograd::Function<Recompute> {
   /// `anchor` needs a gradient, so that there is a node even when no input does.
   static variable_list forward(AutogradContext* context, const std::shared_ptr<Again>& again,
-                               const at::Tensor& /*anchor*/, const variable_list& inputs) {
+                               const at::Tensor& /*anchor*/, at::TensorList inputs) {
     context->saved_data["again"] = c10::IValue::make_capsule(c10::make_intrusive<Holder>(again));
-    context->save_for_backward(inputs);
-    return again->run(inputs);
+    context->save_for_backward(inputs.vec());
+    return again->run(inputs.vec());
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
@@ -112,7 +112,7 @@ struct Recompute : torch::autograd::Function<Recompute> {
 std::vector<at::Tensor> checkpoint(const ForwardPart& run, const std::vector<at::Tensor>& inputs) {
   if (!c10::GradMode::is_enabled()) return run(inputs);
   const auto again = std::make_shared<Again>(Again{.run = run, .draws = Draws::now(), .autocast = {}});
-  return Recompute::apply(again, at::zeros({0}).set_requires_grad(true), inputs);
+  return Recompute::apply(again, at::zeros({0}).set_requires_grad(true), at::TensorList(inputs));
 }
 
 at::Tensor checkpoint(const std::function<at::Tensor(const at::Tensor& input)>& run, const at::Tensor& input) {
