@@ -26,7 +26,7 @@ DEFECTS = [
     Defect("no-rebuild", REDUCER, "std::vector<int64_t> observed(arrivals_.begin(), arrivals_.end());", "std::vector<int64_t> observed;",
            "Reducer.PlanFollowsTheOrderThatRankZeroSawAndStays"),
     Defect("order-of-each-rank", REDUCER, "{.rank = 0}, {.tag = \"order of gradients\"}", "{.rank = 1}, {.tag = \"order of gradients\"}",
-           "Reducer.PlanFollowsTheOrderThatRankZeroSawAndStays"),
+           "Reducer.RanksThatSeeAnotherOrderTakeRankZeros"),
     Defect("bitmap-ignored", REDUCER, "if (!agreed.used[kept.parameter]) gradient_of", "if (false) gradient_of",
            "Reducer.ParameterUnusedOnAllRanksKeepsItsGradientUntouched"),
     Defect("unused-anywhere-gets-no-gradient", REDUCER, "if (agreed.used[i] && !is_sparse(i) &&", "if (used_[i] && !is_sparse(i) &&",

@@ -154,6 +154,22 @@ TEST(Reducer, PlanFollowsTheOrderThatRankZeroSawAndStays) {
   });
 }
 
+TEST(Reducer, RanksThatSeeAnotherOrderTakeRankZeros) {
+  run_jobs(2, [](const Job& job) {
+    Heads net;
+    fill(*net, 5);
+    DistributedDataParallel ddp(job, *net, kSmallBuckets);
+    const auto y = torch::relu(net->trunk(samples(4, 1).data));
+    // What was called last has its gradients first.
+    const auto first = job.rank == 0 ? net->left(y) : net->right(y);
+    const auto second = job.rank == 0 ? net->right(y) : net->left(y);
+    (first + second).sum().backward();
+    // named_parameters: 2, 3 = left, 4, 5 = right.
+    const int arrives_first = ddp.replica()->reducer().plan().front().slots.front().parameter;
+    EXPECT_GE(arrives_first, 4) << "rank " << job.rank;
+  });
+}
+
 TEST(Reducer, ParameterUnusedOnOneRankGetsTheMeanWithZeros) {
   run_jobs(2, [](const Job& job) {
     Heads net;
