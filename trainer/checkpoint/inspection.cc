@@ -170,7 +170,7 @@ std::string content_text(const CheckpointContent& content) {
   if (!manifest.parts.empty()) {
     text += "parts:\n";
     for (const auto& [name, files] : manifest.parts)
-      text += "  " + name + (files == 0 ? "" : " (of each of " + std::to_string(files) + " ranks)") + "\n";
+      text += "  " + name + (files == 0 ? "" : " (each rank's own, of " + std::to_string(files) + ")") + "\n";
   }
   for (const auto& [name, header] : content.files) {
     text += name + ": " + std::to_string(header.tensors.size()) + " tensors, " +

@@ -1,15 +1,14 @@
 // What can be added to a TrainingState, each as a Part.
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/ops/scalar_tensor.h>
 
 #include <algorithm>
-#include <mutex>
 #include <utility>
 
 #include "rondo/error.h"
 #include "rondo/training_state.h"
 #include "trainer/checkpoint/module_state.h"
 #include "trainer/checkpoint/part_file.h"
+#include "trainer/torch_bridge/generator_state.h"
 #include "trainer/torch_bridge/tensor_view.h"
 
 namespace rondo {
@@ -195,18 +194,15 @@ TrainingState& TrainingState::add(const std::string& name, at::Generator generat
   return add({.name = name,
               .kept = Part::Kept::kPerRank,
               .save =
-                  [generator]() mutable {
-                    const std::lock_guard lock(generator.mutex());
-                    return PartContent{.tensors = {{"state", generator.get_state()}}, .texts = {}};
+                  [generator] {
+                    return PartContent{.tensors = {{"state", trainer::state_of(generator)}}, .texts = {}};
                   },
               .load =
-                  [generator, name](const PartContent& content) mutable {
-                    const at::Tensor& state = Reader(name, content).tensor("state");
-                    const std::lock_guard lock(generator.mutex());
-                    generator.set_state(state);
+                  [generator, name](const PartContent& content) {
+                    trainer::set_state(generator, Reader(name, content).tensor("state"));
                   }});
 }
 
-TrainingState& TrainingState::add_default_generator() { return add("generator", at::detail::getDefaultCPUGenerator()); }
+TrainingState& TrainingState::add_default_generator() { return add("generator", trainer::default_generator()); }
 
 }  // namespace rondo

@@ -5,9 +5,14 @@
 #include <mutex>
 
 #include "rondo/error.h"
+#include "trainer/torch_bridge/generator_state.h"
 
 namespace rondo {
 namespace {
+
+using trainer::default_generator;
+using trainer::set_state;
+using trainer::state_of;
 
 constexpr uint64_t kGolden64 = 0x9e3779b97f4a7c15U;
 constexpr uint32_t kGolden32 = 0x9e3779b9U;
@@ -34,18 +39,6 @@ constexpr uint64_t fnv1a(std::string_view text) {
   return hash;
 }
 static_assert(fnv1a("a") == 0xaf63dc4c8601ec8cU);  // of its authors' list
-
-at::Generator default_generator() { return at::detail::getDefaultCPUGenerator(); }  // a handle
-
-at::Tensor state_of(at::Generator generator) {
-  const std::lock_guard lock(generator.mutex());
-  return generator.get_state();
-}
-
-void set_state(at::Generator generator, const at::Tensor& state) {
-  const std::lock_guard lock(generator.mutex());
-  generator.set_state(state);
-}
 
 }  // namespace
 

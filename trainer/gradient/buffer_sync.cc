@@ -1,6 +1,7 @@
 #include "trainer/gradient/buffer_sync.h"
 
 #include "rondo/comm/collectives.h"
+#include "trainer/gradient/model_content.h"
 #include "trainer/torch_bridge/torch_compat.h"
 
 namespace rondo::trainer {
@@ -11,8 +12,7 @@ BufferSync policy_of(const std::string& name, const ReplicaOptions& options) {
   BufferSync policy = options.buffers;
   size_t longest = 0;
   for (const auto& [path, sync] : options.buffers_of) {
-    const bool inside = name.starts_with(path) && (name.size() == path.size() || name[path.size()] == '.');
-    if (!inside || path.size() < longest) continue;
+    if (!is_in(name, path) || path.size() < longest) continue;
     longest = path.size();
     policy = sync;
   }

@@ -1,7 +1,6 @@
-#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <exception>
-#include <unordered_map>
 #include <unordered_set>
 
 #include "rondo/distributed_data_parallel.h"
@@ -64,12 +63,12 @@ void Replica::enter_exclusive() {
 }
 
 std::string Replica::description() {
-  const StepStatistics times = reducer_->statistics();
-  if (gradient_group_.world_size() == 1 && times.bucket_count == 0) return "one rank, nothing to reduce";
-  char text[96];
-  std::snprintf(text, sizeof text, "; %lld bucket%s, %.1f MB", static_cast<long long>(times.bucket_count),
-                times.bucket_count == 1 ? "" : "s", static_cast<double>(times.bucket_bytes) / 1e6);
-  return gradient_group_.description() + text;
+  const int64_t bytes = reducer_->bucket_bytes();
+  if (bytes == 0)
+    return gradient_group_.world_size() == 1 ? "one rank, nothing to reduce" : gradient_group_.description();
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "; %.1f MB of gradients", static_cast<double>(bytes) / 1e6);
+  return gradient_group_.description() + text.data();
 }
 
 }  // namespace trainer

@@ -14,11 +14,6 @@ namespace {
 using comm::Code;
 using comm::Status;
 
-/// True for "encoder" and "encoder.weight", given "encoder".
-bool is_in(const std::string& name, const std::string& path) {
-  return name.starts_with(path) && (name.size() == path.size() || name[path.size()] == '.' || path.empty());
-}
-
 bool ignored(const std::string& name, const ReplicaOptions& options) {
   return std::ranges::any_of(options.ignore, [&](const std::string& path) { return is_in(name, path); });
 }
@@ -85,6 +80,10 @@ void each_module(const torch::nn::Module& module, const With& with) {
 }
 
 }  // namespace
+
+bool is_in(const std::string& name, const std::string& path) {
+  return name.starts_with(path) && (name.size() == path.size() || name[path.size()] == '.' || path.empty());
+}
 
 ModelContent content_of(const torch::nn::Module& module, const ReplicaOptions& options) {
   ModelContent content;

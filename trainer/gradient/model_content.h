@@ -29,6 +29,9 @@ struct ModelContent {
   ModelTable table;  // the above and the options, as text
 };
 
+/// True for the names "encoder" and "encoder.weight", given the path "encoder"; for all names, given "".
+bool is_in(const std::string& name, const std::string& path);
+
 ModelContent content_of(const torch::nn::Module& module, const ReplicaOptions& options);
 
 /// kInvalidArgument, kUnsupported: a content or options that cannot be wrapped. `rank` is for the words.
@@ -41,7 +44,7 @@ class ModelWatch {
  public:
   ModelWatch() = default;
   explicit ModelWatch(const torch::nn::Module& module);
-  /// Since this was made. Cost: about a microsecond a module.
+  /// Since this was made. Cost: a walk over the module and its parts.
   bool changed(const torch::nn::Module& module) const;
 
  private:

@@ -13,6 +13,7 @@
 
 #include "rondo/comm_hook.h"
 #include "rondo/error.h"
+#include "rondo/random_streams.h"
 
 namespace rondo {
 namespace {
@@ -32,13 +33,6 @@ void orthogonalise(const at::Tensor& matrix) {
       column.div_(norm);
     }
   }
-}
-
-/// A stable number for a name, equal on all ranks.
-uint64_t hash(const std::string& name) {
-  uint64_t sum = 14695981039346656037ULL;  // FNV-1a
-  for (const char c : name) sum = (sum ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
-  return sum;
 }
 
 class PowerSgd final : public CommHook {
@@ -167,8 +161,8 @@ class PowerSgd final : public CommHook {
     const bool warm = options_.warm_start && q.defined();
     const at::Tensor empty = warm ? at::linalg_vector_norm(q, 2, {0}).eq(0) : at::Tensor();
     if (warm && !empty.any().item<bool>()) return;
-    const auto generator =
-        at::detail::createCPUGenerator(options_.seed ^ hash(factored.name) ^ static_cast<uint64_t>(backwards_));
+    const auto generator = at::detail::createCPUGenerator(
+        stream_seed(options_.seed + static_cast<uint64_t>(backwards_), factored.name, {}));
     const at::Tensor drawn =
         at::randn({factored.matrix.size(1), rank_of(factored.matrix)}, generator, factored.matrix.options());
     q = warm ? at::where(empty, drawn, q) : drawn;

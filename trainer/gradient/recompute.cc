@@ -1,13 +1,11 @@
 #include "rondo/recompute.h"
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <mutex>
-
+#include "trainer/torch_bridge/generator_state.h"
 #include "trainer/torch_bridge/torch_compat.h"
 
 namespace rondo {
@@ -16,27 +14,16 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// State of the default generator of CPU tensors.
+/// The default generator of CPU tensors as it was at `state`, until this is destroyed.
 class Draws {
  public:
-  static at::Tensor now() {
-    auto generator = at::detail::getDefaultCPUGenerator();
-    const std::lock_guard lock(generator.mutex());
-    return generator.get_state();
-  }
-  /// As they were at `state`, until this is destroyed.
-  explicit Draws(const at::Tensor& state) : before_(now()) { set(state); }
-  ~Draws() { set(before_); }
+  explicit Draws(const at::Tensor& state) { trainer::set_state(trainer::default_generator(), state); }
+  ~Draws() { trainer::set_state(trainer::default_generator(), before_); }
   Draws(const Draws&) = delete;
   Draws& operator=(const Draws&) = delete;
 
  private:
-  static void set(const at::Tensor& state) {
-    auto generator = at::detail::getDefaultCPUGenerator();
-    const std::lock_guard lock(generator.mutex());
-    generator.set_state(state);
-  }
-  const at::Tensor before_;
+  const at::Tensor before_ = trainer::state_of(trainer::default_generator());
 };
 
 struct Autocasting {
@@ -111,7 +98,8 @@ struct Recompute : torch::autograd::Function<Recompute> {
 
 std::vector<at::Tensor> checkpoint(const ForwardPart& run, const std::vector<at::Tensor>& inputs) {
   if (!c10::GradMode::is_enabled()) return run(inputs);
-  const auto again = std::make_shared<Again>(Again{.run = run, .draws = Draws::now(), .autocast = {}});
+  const auto again = std::make_shared<Again>(
+      Again{.run = run, .draws = trainer::state_of(trainer::default_generator()), .autocast = {}});
   return Recompute::apply(again, at::zeros({0}).set_requires_grad(true), at::TensorList(inputs));
 }
 

@@ -312,7 +312,8 @@ void Reducer::fill_missing() {
 // Note [The first synced backward]
 // It shows in which order gradients arrive, and until it ends they stay where autograd puts them: there is no plan yet.
 // Then rank 0's order is given to all, buckets are laid out once, and each gradient moves into its place, which frees
-// the tensor that it was in. So no second set of buckets is ever alive. The same happens after the model was changed.
+// the tensor that it was in. So no second set of buckets is needed. The same happens after the model was changed; only
+// then do gradients move from the memory of the old buckets, which goes with the last of them.
 Status Reducer::make_plan() {
   if (changed_) {
     auto parameters = options_.adopt_model();
@@ -481,9 +482,7 @@ Status Reducer::set_hook(std::shared_ptr<CommHook> hook) {
   hook_ = std::move(hook);
   if (!hook_ || !alone_) return {};
   alone_ = false;
-  RONDO_TRY(adopt(parameters_));
-  open_window();
-  return {};
+  return adopt(parameters_);
 }
 
 Status Reducer::weigh(double count) {
@@ -554,6 +553,11 @@ Status Reducer::before_zero_grad() {
 StepStatistics Reducer::statistics() const {
   comm::MutexLock lock(mutex_);
   return timeline_.last();
+}
+
+int64_t Reducer::bucket_bytes() const {
+  comm::MutexLock lock(mutex_);
+  return byte_count(buckets_.shapes());
 }
 
 BucketPlan Reducer::plan() const {

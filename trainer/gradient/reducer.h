@@ -68,7 +68,10 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   /// Opens the window anew, or says that a step point is missing.
   comm::Status before_zero_grad();
 
+  /// Zeros before the first synced backward.
   StepStatistics statistics() const;
+  /// Of all buckets; 0 on the short path of one rank.
+  int64_t bucket_bytes() const;
   /// Empty before the first synced backward ended.
   BucketPlan plan() const;
   /// Takes the hooks off and leaves the group; kException aborts it for all. Gradients stay valid.

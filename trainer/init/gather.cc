@@ -30,6 +30,12 @@ std::string text_of(const Form& form) {
 }  // namespace
 
 GatheredRows gather_rows(const Job& job, const at::Tensor& rows) {
+  if (rows.dim() - 1 > static_cast<int64_t>(kMostDimensions)) {
+    throw_if_error(comm::Status(comm::Code::kUnsupported,
+                                "rows of " + std::to_string(rows.dim() - 1) + " dimensions; at most " +
+                                    std::to_string(kMostDimensions) + ", flatten() them first",
+                                {.rank = job.rank, .operation = "gather"}));
+  }
   const auto world_size = static_cast<size_t>(job.world_size);
   comm::Group& group = job.state()->user_group();
   std::vector<Form> mine(1), all(world_size);

@@ -111,7 +111,7 @@ TEST_F(Ckpt, ShowHasTensorsAndParts) {
   EXPECT_THAT(words.output,
               AllOf(HasSubstr("step 700, epoch 0, 1 rank, written 20"), HasSubstr("  lr = 0.1\n"),
                     HasSubstr("  decoder.weight = encoder.weight\n"), HasSubstr("  ema\n"),
-                    HasSubstr("  generator (of each of 1 ranks)\n"), HasSubstr("  encoder.weight  F32  [4, 3]\n"),
+                    HasSubstr("  generator (each rank's own, of 1)\n"), HasSubstr("  encoder.weight  F32  [4, 3]\n"),
                     HasSubstr("part.ema.safetensors: 1 tensors"), HasSubstr("  updates = 9\n")));
   EXPECT_EQ(ckpt_json("show run --which best")["step"], 60);
   EXPECT_EQ(ckpt_json("show run --which step-00000005")["step"], 5);

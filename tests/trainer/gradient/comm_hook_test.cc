@@ -157,6 +157,24 @@ TEST(CommHook, MustBeTheSameOnAllRanksAndIsNotChangedWithinAStep) {
   });
 }
 
+TEST(CommHook, SetWithinAStepKeepsWhatTheStepHasGathered) {
+  for (const int n : {1, 2}) {
+    run_jobs(n, [](const Job& job) {
+      torch::nn::Linear net(torch::nn::LinearOptions(1, 1).bias(false));
+      DistributedDataParallel ddp(job, *net);
+      const auto loss = [&] { return net(torch::full({1, 1}, 6.0F)).sum(); };
+      {
+        const auto local = ddp.no_sync();
+        ddp.weigh(loss(), 1).backward();
+      }
+      const auto weighed = ddp.weigh(loss(), 3);
+      ddp.set_comm_hook(bf16_hook());
+      weighed.backward();
+      EXPECT_EQ(net->weight.grad().item<float>(), 6) << job.world_size << " ranks";
+    });
+  }
+}
+
 TEST(PowerSgd, OfFullRankIsExact) {
   const auto exact = reduced(2, 3, [] { return nullptr; });
   const auto full =

@@ -77,22 +77,75 @@ TEST(Recompute, PassesGradientsToItsInputsAndRunsOnceWithoutGradMode) {
 TEST(Recompute, OfAWholeModelIsReducedWhenBackwardReturns) {
   run_jobs(2, [](const Job& job) {
     Mlp net, plain;
-    fill(*net, 4);
-    fill(*plain, 4);
+    fill(*net, 5 + job.rank);
+    fill(*plain, 5);
     DistributedDataParallel ddp(job, *net, kSmallBuckets);
     Sgd optimizer(ddp, net->parameters(), torch::optim::SGDOptions(0.0));
-    const std::vector<Samples> batches{samples(4, 1), samples(4, 2)};
-    const auto expected = mean_gradients(plain, batches);
     for (int step = 0; step < 3; ++step) {
+      std::vector<Samples> batches;
+      for (int rank = 0; rank < 2; ++rank) batches.push_back(samples(4, 100 + 10 * step + rank));
+      const auto expected = mean_gradients(plain, batches);
       optimizer.zero_grad();
-      const Samples& batch = batches[job.rank];
-      const auto y = checkpoint([&](const torch::Tensor& x) { return net->forward(x); }, batch.data);
-      torch::nn::functional::cross_entropy(y, batch.target).backward();
+      const Samples& mine = batches[job.rank];
+      const auto out = checkpoint([&](const torch::Tensor& x) { return net->forward(x); }, mine.data);
+      torch::nn::functional::cross_entropy(out, mine.target).backward();
       for (size_t i = 0; i < expected.size(); ++i) {
-        expect_close(net->parameters()[i].grad(), expected[i], "step " + std::to_string(step));
+        expect_close(net->parameters()[i].grad(), expected[i],
+                     "step " + std::to_string(step) + ", parameter " + std::to_string(i));
       }
       EXPECT_EQ(ddp.statistics().step, step + 1);
       optimizer.step();
+    }
+  });
+}
+
+TEST(Recompute, WithinAutocastIsReducedToTheMeanOfThePlainNets) {
+  run_jobs(2, [](const Job& job) {
+    Mlp net, plain;
+    fill(*net, 5 + job.rank);
+    fill(*plain, 5);
+    DistributedDataParallel ddp(job, *net, kSmallBuckets);
+    for (int rank = 0; rank < 2; ++rank) {
+      torch::Tensor loss;
+      {
+        const Autocast autocast;
+        const Samples batch = samples(4, 100 + rank);
+        const auto out = plain->forward(batch.data);
+        ASSERT_EQ(out.scalar_type(), torch::kBFloat16);
+        loss = torch::nn::functional::cross_entropy(out.to(torch::kFloat32), batch.target) / 2;
+      }
+      loss.backward();
+    }
+    torch::Tensor loss;
+    {
+      const Autocast autocast;
+      const Samples mine = samples(4, 100 + job.rank);
+      const auto out = checkpoint([&](const torch::Tensor& x) { return net->forward(x); }, mine.data);
+      ASSERT_EQ(out.scalar_type(), torch::kBFloat16);
+      loss = torch::nn::functional::cross_entropy(out.to(torch::kFloat32), mine.target);
+    }
+    loss.backward();
+    for (size_t i = 0; i < plain->parameters().size(); ++i) {
+      expect_close(net->parameters()[i].grad(), plain->parameters()[i].grad(), "parameter " + std::to_string(i));
+    }
+  });
+}
+
+// One rank: ranks as threads share the generator that dropout draws from.
+TEST(Recompute, UnderAWrapperDropsWhatThePlainNetDrops) {
+  run_jobs(1, [](const Job& job) {
+    Mlp net, plain;
+    fill(*net, 5);
+    fill(*plain, 5);
+    DistributedDataParallel ddp(job, *net, kSmallBuckets);
+    const auto dropped = [](Mlp& mlp, const torch::Tensor& x) { return torch::dropout(mlp->forward(x), 0.5, true); };
+    const Samples batch = samples(16, 3);
+    torch::manual_seed(9);
+    dropped(plain, batch.data).pow(2).sum().backward();
+    torch::manual_seed(9);
+    checkpoint([&](const torch::Tensor& x) { return dropped(net, x); }, batch.data).pow(2).sum().backward();
+    for (size_t i = 0; i < plain->parameters().size(); ++i) {
+      EXPECT_TRUE(same_bits(net->parameters()[i].grad(), plain->parameters()[i].grad())) << "parameter " << i;
     }
   });
 }

@@ -121,6 +121,16 @@ TEST(Wrap, EveryRankHoldsRankZerosParametersAndBuffersOfAnyDtypeAfterwards) {
   });
 }
 
+TEST(Wrap, SaysHowMuchWillTravelBeforeTheFirstStep) {
+  for (const int n : {1, 2}) {
+    run_jobs(n, [](const Job& job) {
+      torch::nn::Linear net(torch::nn::LinearOptions(500, 500).bias(false));
+      const DistributedDataParallel ddp(job, *net);
+      EXPECT_THAT(ddp.description(), HasSubstr(job.world_size == 1 ? "nothing to reduce" : "; 1.0 MB of gradients"));
+    });
+  }
+}
+
 TEST(Wrap, TwoNetsTrainSideBySide) {
   run_jobs(2, [](const Job& job) {
     Mlp a, b;

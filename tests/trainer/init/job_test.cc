@@ -20,6 +20,9 @@ TEST(Gather, RowsComeInTheOrderOfRanksAlsoFromOneThatHasNone) {
     EXPECT_TRUE(torch::equal(all, expected)) << all;
     EXPECT_THAT(error_of([&] { job.gather(torch::ones({1, 2 + job.rank / 2})); }), HasSubstr("rank 2 has"));
     EXPECT_THAT(error_of([&] { job.gather(torch::ones({1}).requires_grad_()); }), HasSubstr("detach()"));
+    const auto deep = torch::ones(std::vector<int64_t>(20, 1));
+    EXPECT_THAT(error_of([&] { job.gather(deep); }), HasSubstr("rows of 19 dimensions"));
+    EXPECT_EQ(job.gather(torch::ones(std::vector<int64_t>(15, 1))).size(0), job.world_size);
   });
 }
 

@@ -153,6 +153,18 @@ TEST_F(RondoTrain, TwoRanksTrainTogetherAndLeaveACompleteRun) {
   EXPECT_LT(epochs[1]["loss"], epochs[0]["loss"]) << "it learns";
 }
 
+TEST_F(RondoTrain, SaysWhatWillTravelAndOnRequestWhatEachStepDid) {
+  ::setenv("RONDO_LOG", "debug", 1);
+  const Outcome outcome = train({"fmnist-cnn", "epochs=1", "batch=32", "bucket_bytes=64KiB"});
+  ::unsetenv("RONDO_LOG");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const std::string said = outcome.out + outcome.err;
+  EXPECT_THAT(said, HasSubstr("; 1.7 MB of gradients"));
+  for (const char* rank : {"rondo[0]", "rondo[1]"}) {
+    EXPECT_THAT(said, HasSubstr(std::string(rank) + ": debug: step 7: backward "));
+  }
+}
+
 TEST_F(RondoTrain, WithoutOverlapBucketsGoOutAfterBackwardAndTheBitsAreTheSame) {
   const json with = summary_of({"fmnist-cnn", "epochs=1", "batch=32", "bucket_bytes=64KiB"});
   const json without = summary_of({"fmnist-cnn", "epochs=1", "batch=32", "bucket_bytes=64KiB", "overlap=off"});

@@ -115,9 +115,9 @@ class DistributedDataParallel {
   /// The step point of a plain LibTorch optimizer.
   void step(torch::optim::Optimizer& optimizer);
 
-  /// Of the last synced backward; before the first one only the buckets are known.
+  /// Of the last synced backward; zeros before the first one.
   StepStatistics statistics() const;
-  /// "ring over tcp, order by chunk; 3 buckets, 1.7 MB".
+  /// "ring over tcp, order by chunk; 1.7 MB of gradients".
   std::string description() const;
   const std::shared_ptr<trainer::Replica>& replica() const { return replica_; }
 
