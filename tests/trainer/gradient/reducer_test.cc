@@ -204,6 +204,11 @@ TEST(Reducer, ParameterUnusedOnAllRanksKeepsItsGradientUntouched) {
     net->use_right = false;
     mean_loss(net, samples(4, 7 + job.rank)).backward();
     EXPECT_TRUE(same_bits(net->right->weight.grad(), kept));
+    optimizer.step();
+
+    // Equal gradients are their own mean, but not when they are divided by weights that they were not multiplied by.
+    ddp.weigh(mean_loss(net, samples(4, 9 + job.rank)), 3 + job.rank).backward();
+    EXPECT_TRUE(same_bits(net->right->weight.grad(), kept));
   });
 }
 
@@ -426,6 +431,20 @@ TEST(Reducer, ModelThatLiesWhollyInsideANestedBackwardIsReducedAtTheStepPoint) {
     for (const int rank : {0, 1}) (torch::relu(plain(samples(4, 1 + rank).data)).sum() / 2).backward();
     torch::NoGradGuard no_grad;
     expect_close(net->weight, plain->weight - plain->weight.grad(), "weight");
+  });
+}
+
+TEST(Reducer, AWrapperThatEndedLeavesNoHookOnItsParameters) {
+  run_jobs(2, [](const Job& job) {
+    Mlp net;
+    std::vector<std::shared_ptr<torch::autograd::Node>> nodes;  // kept, so that the wrapper hangs its hooks on them
+    for (const auto& p : net->parameters()) nodes.push_back(torch::autograd::impl::grad_accumulator(p));
+    for (int wraps = 0; wraps < 3; ++wraps) {
+      const DistributedDataParallel ddp(job, *net);
+      mean_loss(net, samples(4, job.rank)).backward();
+      for (const auto& node : nodes) EXPECT_EQ(node->post_hooks().size(), 1U);
+    }
+    for (const auto& node : nodes) EXPECT_TRUE(node->post_hooks().empty());
   });
 }
 
