@@ -59,6 +59,12 @@ void kill_and_reap(int pid) {
   ::waitpid(pid, nullptr, 0);
 }
 
+/// SIGSTOP takes effect when the process is next scheduled: returns when it has.
+void stop_and_wait(int pid) {
+  ::kill(pid, SIGSTOP);
+  ::waitpid(pid, nullptr, WUNTRACED);
+}
+
 void wait_beats(int beats) { std::this_thread::sleep_for(beats * kBeatPeriod); }
 
 /// The agent's end of a control connection.
@@ -285,7 +291,7 @@ TEST(Keeper, NamesTwoRanksThatDiedTogether) {
   ASSERT_TRUE(eventually(
       [&] { return page->membership(1) == Membership::kPresent && page->membership(3) == Membership::kPresent; }));
   wait_beats(3);                                       // now rank 2 waits on rank 3
-  for (const int pid : victims) ::kill(pid, SIGSTOP);  // so that neither sees the other's death
+  for (const int pid : victims) stop_and_wait(pid);  // so that neither sees the other's death
   for (const int pid : victims) kill_and_reap(pid);
   ASSERT_TRUE(eventually([&] { return page->abort_version() != 0; }));
   const std::string text = page->abort_of(kWholeJob)->text;
