@@ -2,9 +2,11 @@
 
 #include <pthread.h>
 
+#include <mutex>
 #include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 namespace rondo::comm {
 
@@ -18,6 +20,26 @@ Result<std::thread> start_thread(const char* name, std::function<void()> body) {
     return Status(Code::kResource, "cannot start the thread " + std::string(name) + ": " + error.what() +
                                        "; the limit is RLIMIT_NPROC (ulimit -u) or the pids cgroup");
   }
+}
+
+namespace {
+
+struct Ending {
+  ~Ending() {
+    for (std::thread& thread : threads) thread.join();
+  }
+  std::vector<std::thread> threads;
+};
+
+}  // namespace
+
+void join_later(std::thread thread) {
+  static std::mutex mutex;
+  static Ending ending;
+  Ending earlier;
+  const std::lock_guard lock(mutex);
+  earlier.threads.swap(ending.threads);
+  ending.threads.push_back(std::move(thread));
 }
 
 }  // namespace rondo::comm

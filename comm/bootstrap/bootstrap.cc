@@ -264,6 +264,14 @@ Result<EndpointOptions::Probe> read_probe(const Environment& environment) {
   return bad_variable("RONDO_PROBE", wish, "auto, off or always");
 }
 
+Result<EndpointOptions::DataThread> read_data_thread(const Environment& environment) {
+  const std::string wish = read_text(environment, "RONDO_DATA_THREAD");
+  if (wish.empty() || wish == "auto") return EndpointOptions::DataThread::kAuto;
+  if (wish == "off") return EndpointOptions::DataThread::kOff;
+  if (wish == "always") return EndpointOptions::DataThread::kAlways;
+  return bad_variable("RONDO_DATA_THREAD", wish, "auto, off or always");
+}
+
 Result<Bootstrap> read_bootstrap(const BootstrapFlags& flags, const Environment& environment) {
   Bootstrap result;
   result.secret_file = flags.secret_file.value_or(read_text(environment, "RONDO_SECRET_FILE"));
@@ -286,6 +294,9 @@ Result<Bootstrap> read_bootstrap(const BootstrapFlags& flags, const Environment&
   const auto probe = read_probe(environment);
   RONDO_TRY(probe);
   result.probe = *probe;
+  const auto data_thread = read_data_thread(environment);
+  RONDO_TRY(data_thread);
+  result.data_thread = *data_thread;
   return result;
 }
 

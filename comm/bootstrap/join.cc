@@ -140,6 +140,7 @@ Result<Joined> join(const Bootstrap& bootstrap, LogSink log, Deadline deadline) 
   options.store = meeting->store;
   options.transport = bootstrap.transport;
   options.probe = bootstrap.probe;
+  options.data_thread = bootstrap.data_thread;
   options.listen = *std::move(listen);
   if (!bootstrap.on_one_host() || !bootstrap.host_id.empty()) options.host = host_text(bootstrap.host_id);
   options.control_descriptor = bootstrap.control_descriptor;

@@ -30,7 +30,7 @@ inline void pause_core() {
 template <typename There>
 bool look(const Turn& turn, const Board& board, const There& there) {
   if (there()) return true;
-  if (turn.patience == Patience::kGlance || !board.spins()) return false;
+  if (turn.patience != Patience::kSpin || !board.spins()) return false;
   for (int i = 0; i < kLooks; ++i) {
     pause_core();
     if (there()) return true;

@@ -60,6 +60,7 @@ Status Work::wait(Deadline deadline) {
   if (ends_at_once()) return status();
   GroupState& group = *state_->group();
   EndpointState& endpoint = group.endpoint();
+  const EndpointState::Waiting waiting(endpoint);
   Env& env = endpoint.env();
   TimePoint now = env.now();
   TimePoint quiet_since = now;

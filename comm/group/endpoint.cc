@@ -12,6 +12,7 @@ namespace rondo::comm {
 namespace {
 
 constexpr auto kMixedSlice = std::chrono::microseconds(200);
+constexpr auto kBesideDataThread = std::chrono::microseconds(100);
 
 }  // namespace
 
@@ -204,7 +205,31 @@ bool EndpointState::progress() {
   return moved;
 }
 
+bool EndpointState::progress_carried() {
+  const TimePoint now = env().now();
+  bool moved = false;
+  for (const auto& group : live_groups()) {
+    if (group->carried()) moved = group->progress(now, Patience::kBackground) || moved;
+  }
+  return moved;
+}
+
+std::vector<WaitHandle> EndpointState::carried_handles() { return wait_handles(Whose::kCarried); }
+
+Result<DataThread*> EndpointState::data_thread_of(const std::shared_ptr<EndpointState>& endpoint) {
+  const MutexLock lock(endpoint->mutex_);
+  if (!endpoint->data_thread_) {
+    auto started = DataThread::start(endpoint);
+    RONDO_TRY(started);
+    endpoint->data_thread_ = *std::move(started);
+    endpoint->data_thread_now_.store(endpoint->data_thread_.get());
+  }
+  return endpoint->data_thread_.get();
+}
+
 void EndpointState::idle(Duration at_most) {
+  if (const DataThread* thread = data_thread_now_.load(); thread != nullptr && thread->moving())
+    at_most = std::min<Duration>(at_most, kBesideDataThread);
   if (options_.transport == TransportKind::kShm) return idle_at_bell(at_most);
   if (options_.fabric && options_.keeper == EndpointOptions::Keeper::kOn) {
     uint64_t seen = 0;  // unknown: returns at once when anything ever changed, so look first, then wait for news
@@ -216,9 +241,10 @@ void EndpointState::idle(Duration at_most) {
   env().idle(wait_handles(), at_most);
 }
 
-std::vector<WaitHandle> EndpointState::wait_handles() {
+std::vector<WaitHandle> EndpointState::wait_handles(Whose whose) {
   std::vector<WaitHandle> handles;
   for (const auto& group : live_groups()) {
+    if (whose == Whose::kCarried && !group->carried()) continue;
     const auto of_group = group->wait_handles();
     handles.insert(handles.end(), of_group.begin(), of_group.end());
   }

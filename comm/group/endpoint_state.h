@@ -3,6 +3,7 @@
 /// Threading: options are constant. `groups_` is locked; page and keeper are set once, by the first group creation.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "comm/group/contact.h"
+#include "comm/group/data_thread.h"
 #include "comm/group/quarantine.h"
 #include "comm/schedule/measured.h"
 #include "comm/transport/inproc.h"
@@ -82,6 +84,26 @@ class EndpointState {
   /// Advances the oldest operation of every group, those another thread is busy with excepted. True when anything
   /// moved.
   bool progress() RONDO_EXCLUDES(mutex_);
+  /// The same for the groups that the data thread looks after, on its behalf.
+  bool progress_carried() RONDO_EXCLUDES(mutex_);
+  std::vector<WaitHandle> carried_handles() RONDO_EXCLUDES(mutex_);
+  /// The data thread, started if it was not; see EndpointOptions::DataThread.
+  static Result<DataThread*> data_thread_of(const std::shared_ptr<EndpointState>& endpoint) RONDO_EXCLUDES(mutex_);
+  /// While it lives, a caller waits, and the data thread need not move anything.
+  class Waiting {
+   public:
+    explicit Waiting(const EndpointState& endpoint) : thread_(endpoint.data_thread_now_.load()) {
+      if (thread_ != nullptr) thread_->caller_waits();
+    }
+    ~Waiting() {
+      if (thread_ != nullptr) thread_->caller_left();
+    }
+    Waiting(const Waiting&) = delete;
+    Waiting& operator=(const Waiting&) = delete;
+
+   private:
+    DataThread* const thread_;
+  };
   /// Sleeps until a group may go on, at most `at_most`.
   void idle(Duration at_most) RONDO_EXCLUDES(mutex_);
   Status close(Deadline deadline) RONDO_EXCLUDES(mutex_);
@@ -90,7 +112,8 @@ class EndpointState {
  private:
   Status start_relay(KeeperOptions& keeper, const std::shared_ptr<JobPage>& page) RONDO_REQUIRES(mutex_);
   std::vector<std::shared_ptr<GroupState>> live_groups() RONDO_EXCLUDES(mutex_);
-  std::vector<WaitHandle> wait_handles() RONDO_EXCLUDES(mutex_);
+  enum class Whose : uint8_t { kAll, kCarried };
+  std::vector<WaitHandle> wait_handles(Whose whose = Whose::kAll) RONDO_EXCLUDES(mutex_);
   void idle_at_bell(Duration at_most) RONDO_EXCLUDES(mutex_);
 
   const EndpointOptions options_;
@@ -108,6 +131,8 @@ class EndpointState {
   std::unique_ptr<Keeper> keeper_ RONDO_GUARDED_BY(mutex_);
   std::vector<Contact> contacts_ RONDO_GUARDED_BY(mutex_);
   std::optional<Measured> measured_ RONDO_GUARDED_BY(mutex_);
+  std::unique_ptr<DataThread> data_thread_ RONDO_GUARDED_BY(mutex_);  // last: it ends first
+  std::atomic<DataThread*> data_thread_now_{nullptr};                 // the same, constant once set
 };
 
 }  // namespace rondo::comm

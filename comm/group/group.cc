@@ -22,10 +22,20 @@ std::string Group::description() const {
   const std::string_view algorithm = fused ? "push" : tuner.choose(large);
   const auto order = order_of(
       {.goal = Goal::kAllReduce, .algorithm = algorithm, .shape = {.at = state_->at(), .host_of_rank = hosts}});
-  std::string links(comm::name(state_->endpoint().options().transport));
-  if (!hosts.empty() && links == comm::name(TransportKind::kShm))
-    links = "shm inside and tcp between " + std::to_string(1 + *std::ranges::max_element(hosts)) + " hosts";
+  std::string links = transport();
+  if (!hosts.empty() && links != comm::name(TransportKind::kInproc)) {
+    links = (links == "tcp" ? "tcp" : "shm inside and tcp") + std::string(" between ") +
+            std::to_string(1 + *std::ranges::max_element(hosts)) + " hosts";
+  }
   return std::string(algorithm) + " over " + links + (order.ok() ? ", order " + std::string(comm::name(*order)) : "");
+}
+
+std::string Group::transport() const {
+  const TransportKind kind = state_->endpoint().options().transport;
+  const std::vector<int>& hosts = state_->identity().host_of_rank;
+  if (kind != TransportKind::kShm || hosts.empty()) return std::string(comm::name(kind));
+  const auto host_count = static_cast<size_t>(1 + *std::ranges::max_element(hosts));
+  return host_count == hosts.size() ? "tcp" : "shm+tcp";
 }
 
 std::string Group::choices() const {

@@ -86,6 +86,14 @@ uint64_t rules_hash_of(const GroupOptions& options, const std::string& measured)
   return XXH3_64bits(text.data(), text.size());
 }
 
+bool wants_data_thread(const EndpointOptions& options, const GroupIdentity& group) {
+  using enum EndpointOptions::DataThread;
+  if (group.purpose == GroupIdentity::Purpose::kProbe || options.data_thread == kOff) return false;
+  if (options.data_thread == kAlways) return true;
+  const bool real = options.keeper == EndpointOptions::Keeper::kOn && options.fabric == nullptr;
+  return real && !group.host_of_rank.empty();
+}
+
 }  // namespace
 
 uint64_t derive_group_id(uint64_t parent, uint64_t count, int color, const std::string& name) {
@@ -105,6 +113,8 @@ GroupState::~GroupState() {
   // Dropped without close(): peers may still be in the last operation, so they hear that this rank left in order, as
   // far as that goes without blocking.
   const MutexLock lock(mutex_);
+  queue_.clear();
+  tell_data_thread();
   if (transport_ == nullptr) return;
   (void)transport_->goodbye(endpoint_->env().now());
   leave_memory(Ending::kInOrder);
@@ -130,6 +140,11 @@ Result<std::shared_ptr<GroupState>> GroupState::create(const std::shared_ptr<End
     group->transport_ = std::move(transport);
     if (const auto& recorder = endpoint->options().flight; recorder && id.purpose == GroupIdentity::Purpose::kCalls)
       group->flight_ = recorder->lane({.id = id.id, .name = id.options.name, .at = id.at}, endpoint->env().now());
+  }
+  if (wants_data_thread(endpoint->options(), id)) {
+    const auto thread = EndpointState::data_thread_of(endpoint);
+    RONDO_TRY(thread);
+    group->data_thread_ = *thread;
   }
   RONDO_TRY(endpoint->add_group(group));
   return group;
@@ -158,6 +173,13 @@ void GroupState::enqueue(std::shared_ptr<Operation> operation) {
   advance_locked(now, Patience::kGlance);
 }
 
+void GroupState::tell_data_thread() {
+  if (data_thread_ == nullptr) return;
+  const auto in_flight = static_cast<int>(queue_.size());
+  if (in_flight != told_in_flight_) data_thread_->queued(in_flight - told_in_flight_);
+  told_in_flight_ = in_flight;
+}
+
 bool GroupState::progress_after_call() {
   if (!mutex_.try_lock()) return false;
   const bool moved = advance_locked(std::max(last_call_, last_look_), Patience::kSpin);
@@ -173,6 +195,12 @@ bool GroupState::progress(TimePoint now, Patience patience) {
 }
 
 bool GroupState::advance_locked(TimePoint now, Patience patience) {
+  const bool moved = advance_head(now, patience);
+  tell_data_thread();
+  return moved;
+}
+
+bool GroupState::advance_head(TimePoint now, Patience patience) {
   if (transport_ == nullptr) return false;
   if (ended_by_page(now)) return true;
   if (queue_.empty()) {
@@ -190,8 +218,9 @@ bool GroupState::advance_locked(TimePoint now, Patience patience) {
   }
   Operation& head = *queue_.front();
   // Time in which nobody here looked (a long backward, a stopped process) is not the peers' fault.
-  if (head_started_ && now - last_look_ > kUnattended) head_since_ += now - last_look_;
-  last_look_ = now;
+  const bool attended = patience != Patience::kBackground;
+  if (attended && head_started_ && now - last_look_ > kUnattended) head_since_ += now - last_look_;
+  if (attended || !head_started_) last_look_ = now;
   if (!head_started_) {
     head_started_ = true;
     head_since_ = now;
@@ -220,7 +249,7 @@ bool GroupState::advance_locked(TimePoint now, Patience patience) {
     fail_operation(Status(Code::kClosed, "rank " + std::to_string(where.peer) + " did not take part", where), now);
     return true;
   }
-  if (now - head_since_ < identity_.options.operation_timeout) return false;
+  if (!attended || now - head_since_ < identity_.options.operation_timeout) return false;
   const Status late = late_operation(now);
   post_abort(late, late.where().peer);
   end_locked(late);
@@ -396,7 +425,9 @@ void GroupState::end_locked(const Status& reason, Ending ending) {
   if (transport_ != nullptr) last_links_ = transport_->links();
   leave_memory(ending);
   const TimePoint now = endpoint_->env().now();
-  for (const auto& operation : std::exchange(queue_, {})) {
+  const auto operations = std::exchange(queue_, {});
+  tell_data_thread();
+  for (const auto& operation : operations) {
     operation->note.blocked(operation->flight_position());
     operation->note.failed(reason.code(), now);
     operation->finish(reason_for(*operation));
@@ -420,6 +451,7 @@ void GroupState::end(const Status& reason, int culprit) {
 
 Status GroupState::close(Deadline deadline) {
   RONDO_TRY(close_channels(deadline));
+  const EndpointState::Waiting waiting(*endpoint_);
   Env& env = endpoint_->env();
   for (;;) {
     const TimePoint now = env.now();

@@ -83,6 +83,8 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   std::vector<LinkStatistics> links() RONDO_EXCLUDES(mutex_);
   /// What an idle thread may wait for; empty when another thread is busy with this group.
   std::vector<WaitHandle> wait_handles() RONDO_EXCLUDES(mutex_);
+  /// Whether the endpoint's data thread looks after this group.
+  bool carried() const { return data_thread_ != nullptr; }
   uint64_t next_split() { return splits_.fetch_add(1); }
 
   /// The *channel* of one direction of a pair, of which this rank is one end: a group of these two (sender first) with
@@ -117,6 +119,8 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
  private:
   GroupState(std::shared_ptr<EndpointState> endpoint, GroupIdentity identity);
   bool advance_locked(TimePoint now, Patience patience) RONDO_REQUIRES(mutex_);
+  bool advance_head(TimePoint now, Patience patience) RONDO_REQUIRES(mutex_);
+  void tell_data_thread() RONDO_REQUIRES(mutex_);
   bool ended_by_page(TimePoint now) RONDO_REQUIRES(mutex_);
   /// Of a channel: the other end left the job, and what it may have sent before has had time to arrive.
   bool left_alone(TimePoint now) RONDO_REQUIRES(mutex_);
@@ -147,12 +151,14 @@ class GroupState : public std::enable_shared_from_this<GroupState> {
   uint64_t rules_hash_ = 0;
   std::atomic<uint64_t> splits_{0};
   std::atomic<bool> live_{true};
+  DataThread* data_thread_ = nullptr;  // the endpoint's, when it looks after this group; constant after creation
 
   Mutex mutex_;
   std::unique_ptr<Transport> transport_ RONDO_GUARDED_BY(mutex_);    // null once ended or closed
   std::vector<LinkStatistics> last_links_ RONDO_GUARDED_BY(mutex_);  // when it ended
   FlightLane flight_ RONDO_GUARDED_BY(mutex_);
   std::deque<std::shared_ptr<Operation>> queue_ RONDO_GUARDED_BY(mutex_);
+  int told_in_flight_ RONDO_GUARDED_BY(mutex_) = 0;  // what the data thread knows of the queue's length
   uint64_t next_sequence_ RONDO_GUARDED_BY(mutex_) = 0;
   TimePoint head_since_ RONDO_GUARDED_BY(mutex_);
   bool head_started_ RONDO_GUARDED_BY(mutex_) = false;

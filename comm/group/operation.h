@@ -16,8 +16,9 @@ class GroupState;
 class Transport;
 
 /// What an operation may use while it is asked to go on; valid for that call only, under the group's lock.
-/// kSpin: look a few hundred times before saying kBlocked. kGlance: look once.
-enum class Patience : uint8_t { kGlance, kSpin };
+/// kSpin: look a few hundred times before saying kBlocked. kGlance: look once. kBackground: likewise, but nobody waits,
+/// so that time does not count against peers.
+enum class Patience : uint8_t { kGlance, kSpin, kBackground };
 
 struct Turn {
   GroupState& group;

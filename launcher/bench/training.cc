@@ -31,6 +31,7 @@ struct StartPlan {
   std::vector<std::string> words;  // program, then its first arguments
   int processes = 1;
   int first_rounds = 0;  // 0: in all rounds; else only in so many
+  bool rival = false;    // one that fails has no row of that round; the others go on
 };
 
 /// How much of a net is trained in one start: about two seconds on one core.
@@ -68,6 +69,9 @@ class Match {
         return Status(Code::kInvalidArgument,
                       "--json " + bench_.json_file + ": cannot write there: " + std::strerror(errno));
       }
+      nlohmann::ordered_json header = nlohmann::ordered_json::parse(version_json());
+      header["kind"] = "header";
+      json_ << header.dump() << "\n";
     }
     const auto folder = RunFolder::create(bench_.folder);
     RONDO_TRY(folder);
@@ -80,7 +84,9 @@ class Match {
           if (start.first_rounds > 0 && round > start.first_rounds) continue;
           const auto code = run_once(start, model, round);
           RONDO_TRY(code);
-          if (*code != kExitOk) return code;
+          if (*code == kExitOk) continue;
+          if (!start.rival) return code;
+          ++failures_[start.name];
         }
       }
     }
@@ -108,7 +114,8 @@ class Match {
       const std::string name = std::string("pytorch-") + variant;
       starts_.push_back({.name = name,
                          .words = {*python, *script, "ranks", "--variant", variant, "--contender", name},
-                         .processes = bench_.ranks});
+                         .processes = bench_.ranks,
+                         .rival = true});
     }
     return {};
   }
@@ -149,20 +156,18 @@ class Match {
     auto rows = parse_training_rows(content.str());
     if (!rows.ok()) return rows.status().at({.operation = start.name});
     rows_.insert(rows_.end(), rows->begin(), rows->end());
+    if (json_.is_open()) {
+      for (const TrainingRow& row : *rows) json_ << row.json.dump() << "\n" << std::flush;
+    }
     return kExitOk;
   }
 
   int report() {
-    nlohmann::ordered_json header = nlohmann::ordered_json::parse(version_json());
-    header["kind"] = "header";
-    if (json_.is_open()) {
-      json_ << header.dump() << "\n";
-      for (const TrainingRow& row : rows_) json_ << row.json.dump() << "\n";
-    }
     std::printf(
         "# %s\n# samples/s: of all ranks; of the blocks of a start the median, then the median over rounds\n"
         "# exposed: from the end of backward to the complete step record, on the slowest rank\n",
         version_line().c_str());
+    for (const auto& [name, count] : failures_) std::printf("# %s failed in %d starts\n", name.c_str(), count);
     if (bench_.effort == TrainingBench::Effort::kQuick) std::printf("# --quick: no figure to quote\n");
     bool refused = false;
     for (const std::string& model : bench_.models) {
@@ -180,6 +185,7 @@ class Match {
   std::string folder_;
   std::ofstream json_;
   std::vector<TrainingRow> rows_;
+  std::map<std::string, int> failures_;  // starts, by name
 };
 
 }  // namespace

@@ -82,6 +82,7 @@ void run_endpoints(int n, const std::function<void(comm::Endpoint&)>& body, Rank
                                                 .transport = options.transport,
                                                 .fabric = fabric,
                                                 .probe = options.probe,
+                                                .data_thread = options.data_thread,
                                                 .log = options.log});
         if (!endpoint.ok()) {
           ADD_FAILURE() << endpoint.status().text();

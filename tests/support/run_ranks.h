@@ -27,6 +27,7 @@ struct RankOptions {
   std::shared_ptr<comm::Env> env = nullptr;  // shared by all ranks; null: the real one
   comm::LogSink log = nullptr;               // likewise
   comm::EndpointOptions::Probe probe = comm::EndpointOptions::Probe::kOff;
+  comm::EndpointOptions::DataThread data_thread = comm::EndpointOptions::DataThread::kAuto;
 };
 
 /// Makes a job of `n` ranks, one thread each, and runs `body` with each rank's group of all ranks. Every rank closes

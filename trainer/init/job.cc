@@ -54,7 +54,7 @@ Job::Job(std::shared_ptr<trainer::JobState> state)
 
 std::string Job::description() const { return state_->bootstrap().describe(); }
 
-std::string Job::transport() const { return std::string(comm::name(state_->bootstrap().transport)); }
+std::string Job::transport() const { return state_->user_group().transport(); }
 
 void Job::all_reduce(const at::Tensor& tensor, Reduction reduction) const {
   check("all_reduce", rank, tensor);

@@ -1,5 +1,6 @@
 #include "rondo/comm/bootstrap.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -133,6 +134,14 @@ TEST(Bootstrap, SharesMemoryOnOneHostUnlessToldOtherwise) {
   EXPECT_EQ(read_bootstrap({}, environment(kAgent))->probe, Probe::kAuto);
   EXPECT_EQ(read_bootstrap({}, environment(with(kAgent, {{"RONDO_PROBE", "off"}})))->probe, Probe::kOff);
   EXPECT_EQ(read_bootstrap({}, environment(with(kAgent, {{"RONDO_PROBE", "always"}})))->probe, Probe::kAlways);
+  using DataThread = EndpointOptions::DataThread;
+  EXPECT_EQ(read_bootstrap({}, environment(kAgent))->data_thread, DataThread::kAuto);
+  EXPECT_EQ(read_bootstrap({}, environment(with(kAgent, {{"RONDO_DATA_THREAD", "off"}})))->data_thread,
+            DataThread::kOff);
+  EXPECT_EQ(read_bootstrap({}, environment(with(kAgent, {{"RONDO_DATA_THREAD", "always"}})))->data_thread,
+            DataThread::kAlways);
+  EXPECT_THAT(read_bootstrap({}, environment(with(kAgent, {{"RONDO_DATA_THREAD", "on"}}))).status().text(),
+              testing::HasSubstr("RONDO_DATA_THREAD is 'on'; expected auto, off or always"));
   const Status no_probe = read_bootstrap({}, environment(with(kAgent, {{"RONDO_PROBE", "of"}}))).status();
   EXPECT_NE(no_probe.text().find("RONDO_PROBE is 'of'; expected auto, off or always"), std::string::npos)
       << no_probe.text();

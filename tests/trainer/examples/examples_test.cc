@@ -41,10 +41,16 @@ TEST(Examples, GanCoversTheRing) {
   EXPECT_THAT(ended.output, HasSubstr("replicas equal"));
 }
 
-TEST(Examples, WganGpMeasuresTheDistanceAndCoversTheRing) {
+TEST(Examples, WganGpCoversTheRing) {
   const Ended ended = run_on_two_ranks(RONDO_EXAMPLE_WGAN_GP);
   EXPECT_EQ(ended.exit_code, 0) << ended.output;
   EXPECT_THAT(ended.output, HasSubstr("modes covered: 8 of 8"));
+}
+
+TEST(Examples, W1CriticMeasuresTheDistanceOnTheLineInThePlaneAndOfPoints) {
+  const Ended ended = run_on_two_ranks(RONDO_EXAMPLE_W1_CRITIC);
+  EXPECT_EQ(ended.exit_code, 0) << ended.output;
+  EXPECT_THAT(ended.output, HasSubstr("duality gap"));
 }
 
 }  // namespace

@@ -82,7 +82,7 @@ class Job {
 
   /// "rank 1 of 2 (local rank 1 of 2), started by rondo run".
   std::string description() const;
-  /// How its ranks exchange bytes: "shm" or "tcp".
+  /// How its ranks exchange bytes: "shm", "tcp", or "shm+tcp" where hosts hold several.
   std::string transport() const;
 
   const std::shared_ptr<trainer::JobState>& state() const { return state_; }

@@ -42,7 +42,8 @@ struct Bootstrap {
   std::string interface;          // where data links are accepted if ranks are on several hosts; empty: everywhere
   std::string host_id;            // RONDO_HOST_ID: splits one machine into several hosts; never joins machines
   TransportKind transport = TransportKind::kShm;
-  EndpointOptions::Probe probe = EndpointOptions::Probe::kAuto;  // RONDO_PROBE
+  EndpointOptions::Probe probe = EndpointOptions::Probe::kAuto;                  // RONDO_PROBE
+  EndpointOptions::DataThread data_thread = EndpointOptions::DataThread::kAuto;  // RONDO_DATA_THREAD
   std::string run_directory;  // RONDO_RUN_DIR, may be empty; without flight_descriptor flight/ in it is written
 
   /// All ranks share this machine's loopback.

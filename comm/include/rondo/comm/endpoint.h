@@ -52,6 +52,9 @@ struct EndpointOptions {
   /// bits never do. kAuto: where every rank can have a processor and ranks are no fake ones. Rank 0's word counts for
   /// all.
   enum class Probe : uint8_t { kAuto, kOff, kAlways } probe = Probe::kAuto;
+  /// Whether a thread moves payload while no caller does. kAuto: for groups with ranks on several hosts; memory of one
+  /// host is faster than any thread wakes.
+  enum class DataThread : uint8_t { kAuto, kOff, kAlways } data_thread = DataThread::kAuto;
   int control_descriptor = -1;             // the agent's control connection; taken over
   LogSink log;                             // may be empty
   std::shared_ptr<FlightRecorder> flight;  // may be empty; shared with the keeper

@@ -1,7 +1,8 @@
 /// One collective in flight.
 ///
-/// Progress: wait(), done() and progress() advance every collective in flight of this endpoint, of all groups; payload
-/// is moved by callers. Dropping an unfinished Work aborts its group without blocking.
+/// Progress: wait() and progress() advance every collective in flight of this endpoint, of all groups. Payload is moved
+/// by callers, and while none is there by the data thread where there is one (EndpointOptions::data_thread). Dropping
+/// an unfinished Work aborts its group without blocking.
 #pragma once
 
 #include <memory>
