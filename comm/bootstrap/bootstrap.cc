@@ -1,19 +1,16 @@
 #include "rondo/comm/bootstrap.h"
 
-#include <unistd.h>
-
-#include <algorithm>
 #include <cstdlib>
 #include <limits>
 #include <string_view>
 
-#include "comm/base/hex.h"
+#include "comm/bootstrap/launchers.h"
+#include "comm/bootstrap/meeting.h"
 #include "comm/bootstrap/variables.h"
 
 namespace rondo::comm {
 namespace {
 
-constexpr int64_t kMostRanks = 4096;
 constexpr int64_t kMostDescriptor = 1 << 20;
 constexpr Range kRestarts{0, std::numeric_limits<uint32_t>::max()};
 
@@ -67,51 +64,6 @@ Status read_position(const BootstrapFlags& flags, const Environment& environment
                                              " of " + std::to_string(*world) +
                                              " ranks on this host it cannot be told from RANK");
   result.local_rank = local_rank.value_or(*rank);
-  return {};
-}
-
-/// 128 bits that follow from `text` alone: every rank computes the same, without talking.
-JobId job_of(std::string_view text) {
-  constexpr std::string_view kLabel = "rondo job id from the environment";
-  Digest label{};
-  std::copy_n(std::as_bytes(std::span(kLabel)).begin(), std::min(kLabel.size(), label.size()), label.begin());
-  const std::span<const std::byte> parts[] = {std::as_bytes(std::span(text))};
-  const Digest digest = hmac_sha256(Secret(label), parts);
-  JobId job;
-  std::copy_n(digest.begin(), job.bytes.size(), job.bytes.begin());
-  return job;
-}
-
-/// How ranks that no agent started reach each other, all on this host: rank 0 serves the store on a Unix socket whose
-/// name every rank can compute.
-void meet_on_this_host(const std::string& place, Bootstrap& result) {
-  constexpr size_t kMostNameBytes = 80;  // a socket's name has 107
-  std::string name = "rondo-" + std::to_string(::geteuid()) + "-" + place;
-  if (name.size() > kMostNameBytes) name = "rondo-" + std::to_string(::geteuid()) + "-" + to_hex(job_of(place).bytes);
-  result.store = Address{"unix:@" + name};
-  result.serve_store = result.at.rank == 0;
-  result.peer_credentials = result.secret_file.empty();
-}
-
-Status need_secret_across_hosts(const Bootstrap& result) {
-  if (result.on_one_host()) return {};
-  const std::string where = std::to_string(result.local_world_size) + " of " + std::to_string(result.at.world_size) +
-                            " ranks are on this host";
-  if (result.secret_file.empty())
-    return wrong(Code::kUnauthenticated,
-                 where +
-                     ", so the ranks need a secret to know each other by: put 64 hexadecimal digits into a file "
-                     "that only you may read, on every host ((umask 077; openssl rand -hex 32 > rondo.secret)), "
-                     "and name it in RONDO_SECRET_FILE or --secret-file");
-  return {};
-}
-
-/// Of ranks on several hosts: rank 0 serves the store beside MASTER_PORT, which belongs to the program.
-Status meet_across_hosts(const std::string& address, int64_t port, Bootstrap& result) {
-  if (port == 65535) return bad_variable("MASTER_PORT", "65535", "at most 65534: the store is served one above it");
-  const bool v6 = address.find(':') != std::string::npos;
-  result.store = Address{"tcp:" + (v6 ? "[" + address + "]" : address) + ":" + std::to_string(port + 1)};
-  result.serve_store = result.at.rank == 0;
   return {};
 }
 
@@ -205,9 +157,39 @@ Status read_torchrun(const Environment& environment, Bootstrap& result) {
   const std::string place = address + "-" + std::to_string(**port);
   result.job = job_of("torchrun " + read_text(environment, "TORCHELASTIC_RUN_ID") + " " + place + " " +
                       std::to_string(result.generation));
-  if (!result.on_one_host()) return meet_across_hosts(address, **port, result);
-  meet_on_this_host(place, result);
+  if (result.on_one_host()) {
+    meet_on_this_host(place, result);
+    return {};
+  }
+  const auto beside = port_beside(**port);
+  RONDO_TRY(beside);
+  meet_across_hosts(address, *beside, result);
   return {};
+}
+
+/// RANK and WORLD_SIZE, which must not contradict another launcher. torchrun's own may: it gives each rank another
+/// place than the srun or mpirun that started torchrun itself.
+Status read_ranks(const Environment& environment, Bootstrap& result) {
+  RONDO_TRY(read_torchrun(environment, result));
+  if (!read_text(environment, "TORCHELASTIC_RUN_ID").empty()) return {};
+  const auto others = read_placements(environment);
+  if (!others.ok() && others.status().code() == Code::kUnsupported) return {};  // PMIX_RANK alone
+  RONDO_TRY(others);
+  const Placement chosen{
+      .source = Source::kTorchrun, .at = result.at, .rank_variable = "RANK", .size_variable = "WORLD_SIZE"};
+  return check_agreement(chosen, *others);
+}
+
+/// The variables of other launchers, or none: alone.
+Status read_launchers(const Environment& environment, Bootstrap& result) {
+  const auto placements = read_placements(environment);
+  RONDO_TRY(placements);
+  if (placements->empty()) {
+    result.warning = outside_of_srun(environment);
+    return {};
+  }
+  RONDO_TRY(check_agreement(placements->front(), *placements));
+  return follow(placements->front(), environment, result);
 }
 
 }  // namespace
@@ -220,6 +202,14 @@ std::string_view name(Source source) {
       return "agent";
     case Source::kTorchrun:
       return "torchrun";
+    case Source::kSlurm:
+      return "slurm";
+    case Source::kOpenMpi:
+      return "openmpi";
+    case Source::kPmi:
+      return "pmi";
+    case Source::kHorovod:
+      return "horovod";
     case Source::kSingle:
       return "single";
   }
@@ -236,6 +226,14 @@ std::string Bootstrap::describe() const {
       return text + "started by rondo run";
     case Source::kTorchrun:
       return text + "placed by torchrun's variables";
+    case Source::kSlurm:
+      return text + "started by Slurm's srun";
+    case Source::kOpenMpi:
+      return text + "started by Open MPI's mpirun";
+    case Source::kPmi:
+      return text + "started by an mpiexec that speaks PMI (MPICH and its kin)";
+    case Source::kHorovod:
+      return text + "placed by Horovod's variables";
     case Source::kSingle:
       return text + "started alone";
   }
@@ -285,7 +283,9 @@ Result<Bootstrap> read_bootstrap(const BootstrapFlags& flags, const Environment&
   } else if (set("RONDO_STORE")) {
     status = read_agent(environment, result);
   } else if (set("RANK") || set("WORLD_SIZE") || set("LOCAL_RANK") || set("LOCAL_WORLD_SIZE")) {
-    status = read_torchrun(environment, result);
+    status = read_ranks(environment, result);
+  } else {
+    status = read_launchers(environment, result);
   }
   RONDO_TRY(status);
   auto transport = read_transport(flags, environment, result);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "comm/base/hex.h"
+#include "comm/bootstrap/meeting.h"
 #include "comm/bootstrap/place.h"
 #include "rondo/comm/bootstrap.h"
 #include "rondo/comm/flight.h"
@@ -121,6 +122,12 @@ std::shared_ptr<FlightRecorder> open_flight(const Bootstrap& bootstrap, const Jo
 
 Result<Joined> join(const Bootstrap& bootstrap, LogSink log, Deadline deadline) {
   const Where where{.rank = bootstrap.at.rank, .operation = "joining the job"};
+  if (bootstrap.pmi_descriptor >= 0) {
+    const auto placed = meet_by_launcher(bootstrap);
+    if (!placed.ok()) return placed.status().at(where);
+    return join(*placed, std::move(log), deadline);
+  }
+  if (log && !bootstrap.warning.empty()) log(LogLevel::kWarning, bootstrap.warning);
   const auto env = real_env();
   // Processes that this one starts must not hold the agent's connections open.
   for (const int descriptor :

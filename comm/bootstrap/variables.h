@@ -11,6 +11,7 @@ namespace rondo::comm {
 struct Range {
   int64_t least = 0, most = 0;
 };
+constexpr int64_t kMostRanks = 4096;
 
 /// Empty when the variable is not set.
 Result<std::optional<int64_t>> read_number(const Environment& environment, const std::string& name, Range range);

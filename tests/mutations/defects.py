@@ -107,4 +107,12 @@ DEFECTS = [
            "*EveryAlgorithm.DividesByTheWeightsOfAllRanksCallAfterCall*", "comm_every_algorithm_test"),
     Defect("hook-forgets-the-step-under-way", REDUCER, "  return adopt(parameters_);\n", "  open_window();\n  return adopt(parameters_);\n",
            "CommHook.SetWithinAStepKeepsWhatTheStepHasGathered"),
+    Defect("launchers-may-disagree", "comm/bootstrap/launchers.cc", "if (other.at.world_size == 1 || other.at == chosen.at) continue;",
+           "if (other.at.world_size >= 1) continue;", "Launchers.ThatDisagreeAreBothNamed", "comm_bootstrap_test"),
+    Defect("batch-script-taken-for-a-step", "comm/bootstrap/launchers.cc", "constexpr int64_t kFirstSpecial = 0xfffffff0;",
+           "constexpr int64_t kFirstSpecial = 0xffffffff;", "Launchers.SaysThatSrunWasNotUsed", "comm_bootstrap_test"),
+    Defect("jobs-of-mpirun-meet", "comm/bootstrap/launchers.cc", "job_of(space + \" \" + daemon)", "job_of(daemon)",
+           "Launchers.TwoJobsAtOnceOnAHostDoNotMeet", "comm_bootstrap_test"),
+    Defect("victim-taken-for-the-root-cause", "trainer/observe/error_file.cc", "(victim ? 1 : 0)", "(victim ? 0 : 0)",
+           "ErrorFile.OfAVictimIsLaterThanThatOfTheCulpritInTheSameSecond", "observe_test"),
 ]

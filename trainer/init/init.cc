@@ -6,6 +6,7 @@
 #include "rondo/comm/bootstrap.h"
 #include "rondo/job.h"
 #include "trainer/init/job_state.h"
+#include "trainer/observe/error_file.h"
 #include "trainer/torch_bridge/errors.h"
 
 namespace rondo {
@@ -44,9 +45,8 @@ LogLevel wished_log_level(const comm::Environment& environment, int rank) {
   return *level;
 }
 
-}  // namespace
-
-Job init(int argc, char** argv, const InitOptions& options) {
+Job join_job(int argc, char** argv, const InitOptions& options, const comm::Environment& environment,
+             const std::string& error_file) {
   const comm::BootstrapFlags flags{
       .rank = flag_number(argc, argv, "--rank"),
       .world_size = flag_number(argc, argv, "--world-size"),
@@ -56,7 +56,6 @@ Job init(int argc, char** argv, const InitOptions& options) {
       .secret_file = flag_value(argc, argv, "--secret-file"),
       .transport = options.transport.empty() ? std::nullopt : std::optional(options.transport),
       .interface = flag_value(argc, argv, "--interface")};
-  const comm::Environment environment = comm::process_environment();
   comm::Bootstrap bootstrap = trainer::value_or_throw(comm::read_bootstrap(flags, environment));
   const int rank = bootstrap.at.rank;
   const LogLevel least = wished_log_level(environment, rank);
@@ -66,8 +65,27 @@ Job init(int argc, char** argv, const InitOptions& options) {
   trainer::throw_if_error(joined.status(), ExitCode::kRendezvous);
   auto state = trainer::JobState::create(std::move(*joined), std::move(bootstrap), options, log);
   state->set_shows_debug(least == LogLevel::kDebug);
-  state->install_last_words();
+  state->install_last_words(error_file);
   return Job(std::move(state));
+}
+
+}  // namespace
+
+Job init(int argc, char** argv, const InitOptions& options) {
+  const comm::Environment environment = comm::process_environment();
+  const std::string error_file = environment("TORCHELASTIC_ERROR_FILE").value_or("");
+  try {
+    return join_job(argc, argv, options, environment, error_file);
+  } catch (const Error& error) {
+    constexpr int kNobody = -1;  // a place in the job may be what this process lacks
+    trainer::write_error_file(error_file,
+                              {.code = error.code(),
+                               .text = error.what(),
+                               .culprit_rank = error.culprit_rank(),
+                               .exit_code = static_cast<int>(error.exit_code())},
+                              kNobody);
+    throw;
+  }
 }
 
 }  // namespace rondo

@@ -76,8 +76,8 @@ void JobState::abort(const std::string& reason) {
   if (!bootstrap_.on_one_host()) static_cast<void>(joined_.endpoint.close(comm::in_seconds(0.2)));
 }
 
-void JobState::install_last_words() {
-  last_words_ = std::make_unique<LastWords>(*this, bootstrap_.messages_descriptor);
+void JobState::install_last_words(const std::string& error_file) {
+  last_words_ = std::make_unique<LastWords>(*this, bootstrap_.messages_descriptor, error_file);
 }
 
 void JobState::log(LogLevel level, const std::string& line) const {

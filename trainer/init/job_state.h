@@ -54,8 +54,9 @@ class JobState {
 
   /// Ends the job for all ranks; see Job::abort().
   void abort(const std::string& reason);
-  /// From now on an uncaught exception is told to all ranks and the agent.
-  void install_last_words();
+  /// From now on an uncaught exception is told to all ranks and the agent, and written into torchrun's `error_file`
+  /// (may be empty).
+  void install_last_words(const std::string& error_file);
   void log(LogLevel level, const std::string& line) const;
   /// Whether debug lines are shown: some cost time to write.
   bool shows_debug() const { return shows_debug_; }

@@ -10,10 +10,12 @@
 #include <exception>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "trainer/init/exception_text.h"
 #include "trainer/init/job_state.h"
+#include "trainer/observe/error_file.h"
 
 namespace rondo::trainer {
 namespace {
@@ -46,9 +48,10 @@ Handler& handler() {
 
 }  // namespace
 
-LastWords::LastWords(JobState& job, int messages_descriptor)
+LastWords::LastWords(JobState& job, int messages_descriptor, std::string error_file)
     : job_(job),
-      agent_(messages_descriptor < 0 ? -1 : ::fcntl(messages_descriptor, F_DUPFD_CLOEXEC, messages_descriptor + 1)) {
+      agent_(messages_descriptor < 0 ? -1 : ::fcntl(messages_descriptor, F_DUPFD_CLOEXEC, messages_descriptor + 1)),
+      error_file_(std::move(error_file)) {
   Handler& all = handler();
   const std::lock_guard lock(all.mutex);
   all.jobs.push_back(this);
@@ -77,6 +80,7 @@ void LastWords::say() noexcept {
   if (failure.culprit_rank == rank) failure.text = reason;
   job_.abort(reason);
   agent_.failure(failure);
+  write_error_file(error_file_, failure, rank);
 }
 
 }  // namespace rondo::trainer

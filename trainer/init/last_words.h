@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "trainer/observe/messages.h"
 
@@ -15,7 +16,8 @@ class JobState;
 class LastWords {
  public:
   /// Installs the handler, once a process. `messages_descriptor`: of the agent, -1 without; stays the caller's.
-  LastWords(JobState& job, int messages_descriptor);
+  /// `error_file`: where torchrun looks for the reason; may be empty.
+  LastWords(JobState& job, int messages_descriptor, std::string error_file);
   ~LastWords();
   LastWords(const LastWords&) = delete;
   LastWords& operator=(const LastWords&) = delete;
@@ -26,6 +28,7 @@ class LastWords {
  private:
   JobState& job_;
   MessageSender agent_;
+  const std::string error_file_;
 };
 
 }  // namespace rondo::trainer

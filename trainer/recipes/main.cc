@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "rondo/comm/bootstrap.h"
 #include "rondo/error.h"
+#include "trainer/observe/error_file.h"
 #include "trainer/observe/reporter.h"
 #include "trainer/recipes/checkpoint_tool.h"
 #include "trainer/recipes/image_training.h"
@@ -22,8 +24,9 @@ using namespace rondo::trainer;
 /// What this program reads from its environment; comm's bootstrap reads the rest.
 struct WorkerEnvironment {
   std::string run_folder;        // RONDO_RUN_DIR
+  std::string error_file;        // TORCHELASTIC_ERROR_FILE
   int messages_descriptor = -1;  // RONDO_MESSAGES_FD
-  int rank = 0;                  // RANK, until the job says so itself
+  int rank = 0;                  // whoever placed it, until the job says so itself
   int threads = 1;               // OMP_NUM_THREADS
 
   static WorkerEnvironment read() {
@@ -36,20 +39,23 @@ struct WorkerEnvironment {
       const long parsed = std::strtol(value.c_str(), &end, 10);
       return value.empty() || *end != '\0' || parsed < 0 || parsed > 1'000'000 ? fallback : static_cast<int>(parsed);
     };
+    const auto placed = comm::read_bootstrap({}, comm::process_environment());
     return {.run_folder = text("RONDO_RUN_DIR"),
+            .error_file = text("TORCHELASTIC_ERROR_FILE"),
             .messages_descriptor = number("RONDO_MESSAGES_FD", -1),
-            .rank = number("RANK", 0),
+            .rank = placed.ok() ? placed->at.rank : 0,
             .threads = std::max(number("OMP_NUM_THREADS", 1), 1)};
   }
 };
 
-int report(Reporter& reporter, int own_rank, const Error& error) {
-  const int exit_code = static_cast<int>(error.exit_code());
-  reporter.failure({.code = error.code(),
-                    .text = error.what(),
-                    .culprit_rank = error.culprit_rank() >= 0 ? error.culprit_rank() : own_rank,
-                    .exit_code = exit_code});
-  return exit_code;
+int report(Reporter& reporter, const WorkerEnvironment& environment, const Error& error) {
+  const WorkerFailure failure{.code = error.code(),
+                              .text = error.what(),
+                              .culprit_rank = error.culprit_rank() >= 0 ? error.culprit_rank() : environment.rank,
+                              .exit_code = static_cast<int>(error.exit_code())};
+  reporter.failure(failure);
+  write_error_file(environment.error_file, failure, environment.rank);
+  return failure.exit_code;
 }
 
 /// Asked by `rondo ckpt`; no rank of anything.
@@ -102,9 +108,9 @@ int main(int argc, char** argv) {
   try {
     run(parse_request({argv + 1, argv + argc}), environment, argc, argv, reporter);
   } catch (const Error& error) {
-    exit_code = report(reporter, environment.rank, error);
+    exit_code = report(reporter, environment, error);
   } catch (const std::exception& error) {
-    exit_code = report(reporter, environment.rank, Error(error.what()));
+    exit_code = report(reporter, environment, Error(error.what()));
   }
   reporter.goodbye(exit_code);
   return exit_code;

@@ -4,33 +4,19 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <map>
 #include <string>
 #include <vector>
 
+#include "tests/comm/bootstrap/environments.h"
 #include "tests/support/run_ranks.h"
 
 namespace rondo::comm {
 namespace {
 
-using Variables = std::map<std::string, std::string>;
-
-Environment environment(Variables variables) {
-  return [variables = std::move(variables)](const std::string& name) -> std::optional<std::string> {
-    const auto found = variables.find(name);
-    if (found == variables.end()) return std::nullopt;
-    return found->second;
-  };
-}
-
-Variables with(Variables variables, const Variables& changes) {
-  for (const auto& [name, value] : changes) variables[name] = value;
-  return variables;
-}
-Variables without(Variables variables, const std::string& name) {
-  variables.erase(name);
-  return variables;
-}
+using test::environment;
+using test::Variables;
+using test::with;
+using test::without;
 
 const Variables kAgent{{"RANK", "1"},
                        {"WORLD_SIZE", "2"},

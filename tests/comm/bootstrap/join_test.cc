@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <map>
 #include <span>
 #include <string>
 #include <thread>
@@ -15,21 +14,15 @@
 #include "rondo/comm/bootstrap.h"
 #include "rondo/comm/collectives.h"
 #include "rondo/comm/flight.h"
+#include "tests/comm/bootstrap/environments.h"
 #include "tests/support/descriptors.h"
 #include "tests/support/run_ranks.h"
 
 namespace rondo::comm {
 namespace {
 
-using Variables = std::map<std::string, std::string>;
-
-Environment environment(Variables variables) {
-  return [variables = std::move(variables)](const std::string& name) -> std::optional<std::string> {
-    const auto found = variables.find(name);
-    if (found == variables.end()) return std::nullopt;
-    return found->second;
-  };
-}
+using test::environment;
+using test::Variables;
 
 std::string unique_name() { return JobId::draw(*real_env()).hex(); }
 

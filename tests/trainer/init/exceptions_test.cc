@@ -64,6 +64,21 @@ TEST(Exceptions, ThatLeavesTheScopeOfItsJobEndsTheOthersWithTheRankAndTheStep) {
   EXPECT_THAT(ended.output, HasSubstr("rank 0 ended with 1"));
 }
 
+TEST(Exceptions, ThatNobodyCatchesIsInTheFileThatTorchrunAsksFor) {
+  const Ended ended = run_two_by_hand("TORCHELASTIC_ERROR_FILE=error.json " RONDO_THROWING_WORKER " node uncaught",
+                                      "echo error file: $(cat error.json)");
+  EXPECT_THAT(ended.output, HasSubstr("error file: {\"message\":{\"extraInfo\":{\"py_callstack\":\"uncaught "
+                                      "std::runtime_error: no node today in step 3\""))
+      << "rank 1's: rank 0 catches its error";
+}
+
+TEST(Exceptions, OfAFailedStartAreInTheFileThatTorchrunAsksForToo) {
+  const Ended ended = run_in_empty_folder("sh -c 'WORLD_SIZE=2 RANK=2 TORCHELASTIC_ERROR_FILE=error.json " RONDO_WORKER
+                                          "; echo error file: $(cat error.json)'");
+  EXPECT_THAT(ended.output, HasSubstr("error file: {\"message\":"));
+  EXPECT_THAT(ended.output, HasSubstr("\"message\":\"kInvalidArgument: RANK is")) << ended.output;
+}
+
 TEST(Exceptions, ThatNobodyCatchesIsInTheReportOfTheLauncher) {
   const Ended ended = run_in_empty_folder(RONDO_PROGRAM " run --nproc-per-node 2 " RONDO_THROWING_WORKER
                                                         " node uncaught; code=$?; cat runs/latest/failure.json 2>&1; "

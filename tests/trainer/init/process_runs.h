@@ -32,14 +32,15 @@ inline Ended run_in_empty_folder(const std::string& command) {
 }
 
 /// Two ranks of `program` without an agent that would stop the survivor: torchrun's variables by hand. The port only
-/// names the meeting point.
-inline Ended run_two_by_hand(const std::string& program) {
+/// names the meeting point. `afterwards`: a command for when both have ended.
+inline Ended run_two_by_hand(const std::string& program, const std::string& afterwards = "true") {
   const std::string place = "WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=" +
                             std::to_string(20'000 + getpid() % 40'000) + " ";
   const auto rank = [&](const std::string& number) {
     return "RANK=" + number + " LOCAL_RANK=" + number + " " + place + program;
   };
-  return run_in_empty_folder("sh -c '" + rank("1") + " & " + rank("0") + "; echo rank 0 ended with $?; wait'");
+  return run_in_empty_folder("sh -c '" + rank("1") + " & " + rank("0") + "; echo rank 0 ended with $?; wait; " +
+                             afterwards + "'");
 }
 
 }  // namespace rondo::test

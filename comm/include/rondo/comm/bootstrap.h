@@ -1,4 +1,5 @@
-/// Who am I? Rank, size and meeting point from flags, from our own agent, from torchrun's variables, or single.
+/// Who am I? Rank, size and meeting point from flags, from our own agent, from the variables of torchrun, Slurm, Open
+/// MPI, MPICH or Horovod, or single.
 #pragma once
 
 #include <functional>
@@ -12,8 +13,10 @@
 
 namespace rondo::comm {
 
-/// First match wins, and is printed.
-enum class Source : uint8_t { kFlags, kAgent, kTorchrun, kSingle };
+/// First match wins, and is printed. kTorchrun: RANK and WORLD_SIZE, whoever set them; kSlurm: a step of srun; kPmi:
+/// the mpiexec of MPICH, Intel MPI and MVAPICH. An mpirun or mpiexec in a Slurm job comes before the step that it runs
+/// in.
+enum class Source : uint8_t { kFlags, kAgent, kTorchrun, kSlurm, kOpenMpi, kPmi, kHorovod, kSingle };
 std::string_view name(Source source);
 
 /// Explicit flags of a program, if it has them: --rank --world-size --local-rank --local-world-size --endpoint
@@ -32,7 +35,7 @@ struct Bootstrap {
   Position at;
   int local_rank = 0;
   int local_world_size = 1;
-  std::optional<Address> store;  // empty: single
+  std::optional<Address> store;  // empty: single, or pmi_descriptor is set
   bool serve_store = false;      // rank 0 without an agent serves it
   JobId job;
   uint32_t generation = 0;  // restarts: TORCHELASTIC_RESTART_COUNT, RONDO_GENERATION
@@ -44,6 +47,8 @@ struct Bootstrap {
   TransportKind transport = TransportKind::kShm;
   EndpointOptions::Probe probe = EndpointOptions::Probe::kAuto;                  // RONDO_PROBE
   EndpointOptions::DataThread data_thread = EndpointOptions::DataThread::kAuto;  // RONDO_DATA_THREAD
+  int pmi_descriptor = -1;    // PMI_FD, where only its maker tells MPICH's jobs apart; stays MPI's
+  std::string warning;        // what the user should hear; may be empty
   std::string run_directory;  // RONDO_RUN_DIR, may be empty; without flight_descriptor flight/ in it is written
 
   /// All ranks share this machine's loopback.
@@ -52,13 +57,13 @@ struct Bootstrap {
   std::string describe() const;
 };
 using Environment = std::function<std::optional<std::string>(const std::string& name)>;
-/// Errors name the variable, its value and what was expected.
+/// Errors name the variable, its value and what was expected; two launchers that disagree are an error that names both.
 Result<Bootstrap> read_bootstrap(const BootstrapFlags& flags, const Environment& environment);
 /// Reads this process's environment.
 Environment process_environment();
 
-/// Opens what `bootstrap` names: the secret, the store (serving it when told), the endpoint. The store served by this
-/// process lives as long as the Joined.
+/// Opens what `bootstrap` names: the secret, the store (serving it when told), the endpoint; logs its warning. The
+/// store served by this process lives as long as the Joined.
 struct Joined {
   std::unique_ptr<StoreServer> server;
   Endpoint endpoint;
