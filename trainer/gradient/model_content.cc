@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "trainer/check/tensor_memory.h"
 #include "trainer/gradient/buckets.h"
 
 namespace rondo::trainer {
@@ -149,6 +150,13 @@ Status check(const ModelContent& content, const torch::nn::Module& module, const
   for (const NamedTensor& named : content.state) {
     if (!named.tensor.is_cpu() || named.tensor.layout() != at::kStrided) {
       return Status(Code::kUnsupported, "\"" + named.name + "\" is not a dense CPU tensor", where);
+    }
+    if (const std::string overlap = self_overlap(named.tensor); !overlap.empty()) {
+      return Status(Code::kUnsupported,
+                    "\"" + named.name + "\", " + describe_with_strides(named.tensor) + ", has " + overlap +
+                        ": what is written into one is written into others. It comes from expand(), broadcast_to(), "
+                        "as_strided() or unfold(); clone() it where it is registered",
+                    where);
     }
   }
   for (const GradientParameter& parameter : content.gradients) {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "trainer/check/model_record.h"
 #include "trainer/gradient/buffer_sync.h"
 #include "trainer/gradient/model_content.h"
 #include "trainer/gradient/reducer.h"
@@ -21,6 +22,10 @@ class Replica {
   Reducer& reducer() { return *reducer_; }
   std::string description();
   JobState& job() { return *job_; }
+  const torch::nn::Module& module() const { return module_; }
+  const ReplicaOptions& options() const { return options_; }
+  /// Of the model that gradients are planned for.
+  const ModelRecord& record() const { return record_; }
   /// What the caller's catch block handles, once; nothing for what was handled already when the model was wrapped.
   std::optional<std::string> new_exception_text();
   void sync_batch_norm() { batch_norm_.emplace(job_->model_group(), module_); }
@@ -40,6 +45,7 @@ class Replica {
   std::shared_ptr<Reducer> reducer_;  // shared, weakly, with its hooks
   BufferSynchroniser buffers_;
   ModelWatch watch_;
+  ModelRecord record_;
   std::optional<SyncBatchNorm> batch_norm_;
   std::exception_ptr seen_exception_ = std::current_exception();
 };

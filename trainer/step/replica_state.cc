@@ -11,6 +11,7 @@
 #include "trainer/checkpoint/hash.h"
 #include "trainer/gradient/model_agreement.h"
 #include "trainer/init/job_state.h"
+#include "trainer/step/state_slots.h"
 #include "trainer/torch_bridge/errors.h"
 #include "trainer/torch_bridge/tensor_view.h"
 
@@ -49,7 +50,7 @@ std::string saved(const torch::optim::Optimizer& optimizer) {
   return std::move(bytes).str();
 }
 
-using Slots = std::map<std::string, std::string>;  // name -> hash or value
+using Slots = trainer::StateSlots;
 using Names = std::unordered_map<std::string, std::string>;
 
 std::string value_of(const at::Tensor& tensor) {
@@ -63,6 +64,7 @@ std::string value_of(const at::Tensor& tensor) {
 /// parameters' names.
 struct ArchiveReader {
   const Names& names;
+  const std::string& suffix;  // of each slot
   Slots& slots;
 
   void read(torch::serialize::InputArchive& archive, const std::string& of) {
@@ -81,7 +83,7 @@ struct ArchiveReader {
       } else {
         text << value;
       }
-      slots[key + (of.empty() ? " of the optimizer" : " of " + of)] = text.str();
+      slots[key + (of.empty() ? " of the optimizer" : " of " + of) + suffix] = text.str();
     }
   }
 
@@ -93,29 +95,20 @@ struct ArchiveReader {
   }
 };
 
-Slots slots_of(const torch::nn::Module& module, const torch::optim::Optimizer& optimizer) {
-  Slots slots;
-  Names names;
-  const auto key_of = [](const at::Tensor& tensor) {
-    return std::to_string(reinterpret_cast<size_t>(tensor.unsafeGetTensorImpl()));
-  };
+std::string key_of(const at::Tensor& tensor) {
+  return std::to_string(reinterpret_cast<size_t>(tensor.unsafeGetTensorImpl()));
+}
+
+void add_slots(const torch::optim::Optimizer& optimizer, Names names, const std::string& suffix, Slots& slots) {
   for (size_t g = 0; g < optimizer.param_groups().size(); ++g) {
     const auto& parameters = optimizer.param_groups()[g].params();
     for (size_t i = 0; i < parameters.size(); ++i)
-      names[key_of(parameters[i])] = "parameter " + std::to_string(i) + " of group " + std::to_string(g);
-  }
-  for (const auto& item : module.named_parameters()) {
-    slots["parameter \"" + item.key() + "\""] = value_of(item.value());
-    names[key_of(item.value())] = "\"" + item.key() + "\"";
-  }
-  for (const auto& item : module.named_buffers()) {
-    if (item.value().defined()) slots["buffer \"" + item.key() + "\""] = value_of(item.value());
+      names.emplace(key_of(parameters[i]), "parameter " + std::to_string(i) + " of group " + std::to_string(g));
   }
   std::istringstream bytes(saved(optimizer));
   torch::serialize::InputArchive archive;
   archive.load_from(bytes);
-  ArchiveReader{.names = names, .slots = slots}.read(archive, "");
-  return slots;
+  ArchiveReader{.names = names, .suffix = suffix, .slots = slots}.read(archive, "");
 }
 
 std::string encode(const Slots& slots) {
@@ -150,6 +143,23 @@ std::map<std::string, std::vector<int>> compare(const std::vector<Slots>& ranks)
 
 }  // namespace
 
+trainer::StateSlots trainer::state_slots(const torch::nn::Module& module,
+                                         const std::vector<const torch::optim::Optimizer*>& optimizers) {
+  StateSlots slots;
+  Names names;
+  for (const auto& item : module.named_parameters()) {
+    slots["parameter \"" + item.key() + "\""] = value_of(item.value());
+    names[key_of(item.value())] = "\"" + item.key() + "\"";
+  }
+  for (const auto& item : module.named_buffers()) {
+    if (item.value().defined()) slots["buffer \"" + item.key() + "\""] = value_of(item.value());
+  }
+  for (size_t i = 0; i < optimizers.size(); ++i) {
+    add_slots(*optimizers[i], names, optimizers.size() == 1 ? "" : " (optimizer " + std::to_string(i) + ")", slots);
+  }
+  return slots;
+}
+
 void broadcast(const Job& job, torch::optim::Optimizer& optimizer) {
   comm::Group& group = job.state()->user_group();
   throw_if_error(trainer::compare_models(group, table_of(optimizer)));
@@ -179,7 +189,7 @@ void broadcast(const Job& job, torch::optim::Optimizer& optimizer) {
 std::vector<StateDifference> state_differences(const Job& job, const torch::nn::Module& module,
                                                const torch::optim::Optimizer& optimizer) {
   comm::Group& group = job.state()->user_group();
-  const std::string mine = encode(slots_of(module, optimizer));
+  const std::string mine = encode(trainer::state_slots(module, {&optimizer}));
   auto blobs = comm::gather(group, std::as_bytes(std::span(mine)), {.rank = 0}, comm::in_seconds(60), {.tag = "state"});
   throw_if_error(blobs.status());
   std::string found = "\n";

@@ -5,10 +5,12 @@
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/accumulate_grad.h>
 #include <torch/csrc/autograd/graph_task.h>
 #include <torch/csrc/autograd/utils/lambda_post_hook.h>
 #include <torch/csrc/autograd/variable.h>
 
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -30,6 +32,24 @@ GradientHook::~GradientHook() {
 
 bool GradientHook::still_on(const at::Tensor& parameter) const {
   return torch::autograd::impl::try_get_grad_accumulator(parameter) == node_;
+}
+
+std::vector<at::Tensor> leaves_of(const at::Tensor& result) {
+  std::vector<at::Tensor> leaves;
+  if (result.requires_grad() && result.is_leaf()) leaves.push_back(result);
+  std::unordered_set<const torch::autograd::Node*> seen;
+  std::vector<torch::autograd::Node*> open;
+  const auto reach = [&](torch::autograd::Node* node) {
+    if (node != nullptr && seen.insert(node).second) open.push_back(node);
+  };
+  reach(result.grad_fn().get());
+  while (!open.empty()) {
+    torch::autograd::Node* const node = open.back();
+    open.pop_back();
+    if (const auto* leaf = dynamic_cast<const torch::autograd::AccumulateGrad*>(node)) leaves.push_back(leaf->variable);
+    for (const torch::autograd::Edge& edge : node->next_edges()) reach(edge.function.get());
+  }
+  return leaves;
 }
 
 int current_backward() { return torch::autograd::get_current_graph_task_id(); }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 namespace torch::autograd {
 struct Node;
@@ -33,6 +34,10 @@ class GradientHook {
   std::shared_ptr<torch::autograd::Node> node_;  // shared with the graphs that end in this parameter
   uintptr_t key_ = 0;
 };
+
+/// The leaves that need a gradient and that `result` was computed from, each once. Those inside a node that runs a
+/// backward of its own are not seen.
+std::vector<at::Tensor> leaves_of(const at::Tensor& result);
 
 /// Identifies the backward() under way on this thread; -1 outside.
 int current_backward();

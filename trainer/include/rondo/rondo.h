@@ -6,12 +6,14 @@
 #pragma once
 
 #include "rondo/autocast.h"
+#include "rondo/check.h"
 #include "rondo/checkpoint.h"
 #include "rondo/checkpoint_writer.h"
 #include "rondo/comm_hook.h"
 #include "rondo/distributed_data_parallel.h"
 #include "rondo/ema.h"
 #include "rondo/error.h"
+#include "rondo/findings.h"
 #include "rondo/job.h"
 #include "rondo/keep_rules.h"
 #include "rondo/lockstep.h"
