@@ -7,7 +7,7 @@ std::string exit_code_table() {
          "  0     all ranks ended well\n"
          "  N     the code of the rank that failed first, or 128 + the signal that killed it\n"
          "  2     wrong usage or configuration; nothing was started\n"
-         "  3     something is missing: data, rights, memory\n"
+         "  3     something is missing: data, rights, memory; or --check found an error\n"
          "  4     the ranks did not find each other in time\n"
          "  5     a rank did not answer in time\n"
          "  6     data or a checkpoint is corrupt\n"

@@ -23,6 +23,7 @@ std::string footer() {
          "examples:\n"
          "  rondo train fmnist-cnn\n"
          "  rondo train fmnist-cnn --nproc-per-node 4 epochs=1 batch=32\n"
+         "  rondo train --check fmnist-cnn\n"
          "  rondo train --resume latest\n"
          "  rondo train --eval-only --resume latest\n\n" +
          exit_code_table();
@@ -31,7 +32,7 @@ std::string footer() {
 struct TrainFlags {
   JobFlags job{.ranks = "2", .run_dir = {}, .log_dir = {}, .grace_seconds = 10};
   std::string recipe, resume;
-  bool eval_only = false, list = false, json = false;
+  bool eval_only = false, check = false, list = false, json = false;
   std::vector<std::string> settings;
 };
 
@@ -40,6 +41,7 @@ void add_train_flags(CLI::App& app, TrainFlags& flags) {
   app.add_option("--resume", flags.resume, "go on from the newest checkpoint of a run: its folder, or latest")
       ->type_name("RUN");
   app.add_flag("--eval-only", flags.eval_only, "measure the test accuracy, train nothing");
+  app.add_flag("--check", flags.check, "look for mistakes, in two steps: findings with cause and cure");
   app.add_flag("--list", flags.list, "the recipes there are");
   app.add_flag("--json", flags.json, "results as JSON on stdout");
   app.add_option("words", flags.settings, "RECIPE and key=value ...");
@@ -74,6 +76,7 @@ std::vector<std::string> trainer_arguments(const TrainFlags& flags) {
   if (!flags.recipe.empty()) words.push_back(flags.recipe);
   if (!flags.resume.empty()) words.insert(words.end(), {"--resume", flags.resume});
   if (flags.eval_only) words.emplace_back("--eval-only");
+  if (flags.check) words.emplace_back("--check");
   if (flags.json) words.emplace_back("--json");
   words.insert(words.end(), flags.settings.begin(), flags.settings.end());
   return words;

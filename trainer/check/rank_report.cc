@@ -163,15 +163,17 @@ void add_facts(const std::vector<RankReport>& ranks, std::vector<Finding>& into)
   }
 }
 
+bool same_words(const Finding& a, const Finding& b) {
+  return a.severity == b.severity && a.topic == b.topic && a.what == b.what && a.cause == b.cause && a.cure == b.cure;
+}
+
 /// The same thing on several ranks is one finding.
 std::vector<Finding> over_ranks(const std::vector<RankReport>& ranks) {
   std::vector<Finding> found;
   for (size_t rank = 0; rank < ranks.size(); ++rank) {
     for (const Finding& mine : ranks[rank].findings) {
-      const auto known = std::ranges::find_if(found, [&](Finding other) {
-        other.ranks.clear();
-        return other == mine;
-      });
+      const auto known = std::ranges::find_if(
+          found, [&](const Finding& other) { return other.names == mine.names && same_words(other, mine); });
       Finding& one = known == found.end() ? found.emplace_back(mine) : *known;
       if (one.ranks.empty() || one.ranks.back() != static_cast<int>(rank)) one.ranks.push_back(static_cast<int>(rank));
     }
@@ -184,10 +186,8 @@ std::vector<Finding> over_ranks(const std::vector<RankReport>& ranks) {
 std::vector<Finding> over_names(const std::vector<Finding>& single) {
   std::vector<Finding> found;
   for (const Finding& one : single) {
-    const auto known = std::ranges::find_if(found, [&](Finding other) {
-      other.names = one.names;
-      return other == one;
-    });
+    const auto known = std::ranges::find_if(
+        found, [&](const Finding& other) { return other.ranks == one.ranks && same_words(other, one); });
     if (known == found.end() || one.names.empty()) {
       found.push_back(one);
     } else {

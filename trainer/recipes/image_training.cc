@@ -10,6 +10,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <vector>
 
 #include "rondo/rondo.h"
@@ -20,6 +21,7 @@
 #include "trainer/models/models.h"
 #include "trainer/observe/event_file.h"
 #include "trainer/observe/metrics.h"
+#include "trainer/recipes/recipe_check.h"
 
 namespace rondo::trainer {
 namespace {
@@ -126,6 +128,7 @@ class ImageRun {
     } else {
       train();
     }
+    if (plan_.mode == Mode::kCheck) return;
     finish(Seconds(SteadyClock::now() - start).count());
   }
 
@@ -196,6 +199,7 @@ class ImageRun {
       const auto file = plan_.resume->checkpoint.folder / kOptimizerFile;
       decode_optimizer(*net_, optimizer, SafetensorsFile::read(file), file.string());
     }
+    if (plan_.mode == Mode::kCheck) return look_for_mistakes(cursor.epoch, writer, ddp, optimizer);
     begin_metrics();
     if (settings_.on("trace")) trace_.emplace(job_);
     say("global batch " + std::to_string(order_plan_.global_batch()) + ", " +
@@ -217,29 +221,71 @@ class ImageRun {
     }
   }
 
+  /// Instead of training.
+  void look_for_mistakes(int64_t epoch, const ImageWriter& writer, DistributedDataParallel& ddp,
+                         Optimizer<torch::optim::SGD>& optimizer) {
+    const EpochKey key{.seed = static_cast<uint64_t>(settings_.integer("seed")), .epoch = epoch};
+    const std::vector<int64_t> order = permutation(key, train_.count());
+    const Batch storage(order_plan_.batch);
+    const RateSchedule cycle = make_cycle();
+    const auto loss = [&](int64_t step) {
+      return loss_of(batch_of(step % order_plan_.steps_per_epoch(), key, order, storage, writer));
+    };
+    const auto prepare = [&](int64_t step) {
+      const double rate = cycle.rate(settings_.number("lr"), epoch * order_plan_.steps_per_epoch() + step);
+      for (auto& group : optimizer.param_groups()) group.options().set_lr(rate);
+      optimizer.zero_grad();
+    };
+    const Findings found = check_training({.job = job_,
+                                           .ddp = ddp,
+                                           .optimizer = optimizer,
+                                           .loss = loss,
+                                           .prepare = prepare,
+                                           .equal = {{"seed", settings_.integer("seed")},
+                                                     {"epoch", epoch},
+                                                     {"training images", train_.count()},
+                                                     {"images a step and rank", order_plan_.batch}}});
+    if (plan_.output == Request::Output::kJson) reporter_.say(found.json());
+    std::istringstream lines(found.text());
+    for (std::string line; std::getline(lines, line);) say(line);
+    refuse_errors(found, plan_.recipe->short_name());
+  }
+
+  RateSchedule make_cycle() const {
+    return one_cycle(
+        {.peak = settings_.number("lr"), .total_steps = settings_.integer("epochs") * order_plan_.steps_per_epoch()});
+  }
+
+  /// This rank's part of the global batch of `step`, in `storage`. A rank without samples in a short last batch gets
+  /// one that counts for nothing.
+  Batch batch_of(int64_t step, const EpochKey& key, const std::vector<int64_t>& order, const Batch& storage,
+                 const ImageWriter& writer) const {
+    const Range mine = order_plan_.rank_range(step, job_.rank);
+    const int64_t first = mine.count() > 0 ? mine.first : order_plan_.global_range(step).first;
+    Batch batch = storage.first(std::max<int64_t>(mine.count(), 1));
+    for (int64_t i = 0; i < batch.labels.size(0); ++i) {
+      const int64_t sample = order[static_cast<size_t>(first + i)];
+      const auto mirror = flipped(key, sample) ? ImageWriter::Mirror::kYes : ImageWriter::Mirror::kNo;
+      writer.write(train_, sample, mirror, batch.images.data_ptr<float>() + i * kImagePixels);
+      batch.labels.data_ptr<int64_t>()[i] = train_.labels[static_cast<size_t>(sample)];
+    }
+    return batch;
+  }
+
   void train_epoch(Cursor from, const ImageWriter& writer, DistributedDataParallel& ddp,
                    Optimizer<torch::optim::SGD>& optimizer) {
     const EpochKey key{.seed = static_cast<uint64_t>(settings_.integer("seed")), .epoch = from.epoch};
     const std::vector<int64_t> order = permutation(key, train_.count());
     const int64_t steps = order_plan_.steps_per_epoch();
     const double peak = settings_.number("lr");
-    const RateSchedule cycle = one_cycle({.peak = peak, .total_steps = settings_.integer("epochs") * steps});
+    const RateSchedule cycle = make_cycle();
     const Batch storage(order_plan_.batch);
     epoch_ = {};
     epoch_start_ = SteadyClock::now();
     for (int64_t step = from.step; step < steps; ++step) {
       const Range global = order_plan_.global_range(step);
       const Range mine = order_plan_.rank_range(step, job_.rank);
-      // A rank without samples in a short last batch computes one that counts for nothing.
-      const int64_t first = mine.count() > 0 ? mine.first : global.first;
-      const Batch batch = storage.first(std::max<int64_t>(mine.count(), 1));
-      for (int64_t i = 0; i < batch.labels.size(0); ++i) {
-        const int64_t sample = order[static_cast<size_t>(first + i)];
-        const auto mirror = flipped(key, sample) ? ImageWriter::Mirror::kYes : ImageWriter::Mirror::kNo;
-        writer.write(train_, sample, mirror, batch.images.data_ptr<float>() + i * kImagePixels);
-        batch.labels.data_ptr<int64_t>()[i] = train_.labels[static_cast<size_t>(sample)];
-      }
-
+      const Batch batch = batch_of(step, key, order, storage, writer);
       const double rate = cycle.rate(peak, from.epoch * steps + step);
       for (auto& group : optimizer.param_groups()) group.options().set_lr(rate);
       optimizer.zero_grad();

@@ -8,8 +8,8 @@
 namespace rondo::trainer {
 
 Request parse_request(const std::vector<std::string>& arguments) {
-  static const std::vector<std::string> kFlags{"--plan",   "--list",         "--json", "--eval-only",
-                                               "--resume", "--dump-outputs", "--help"};
+  static const std::vector<std::string> kFlags{"--plan",  "--list",   "--json",         "--eval-only",
+                                               "--check", "--resume", "--dump-outputs", "--help"};
   const auto refuse = [](const std::string& message) {
     throw Error("rondo-train: " + message + "; see rondo-train --help", ExitCode::kUsage);
   };
@@ -17,6 +17,7 @@ Request parse_request(const std::vector<std::string>& arguments) {
   static const std::vector<std::string> kPlaceFlags{"--rank", "--world-size", "--local-rank", "--local-world-size",
                                                     "--endpoint"};
   Request request;
+  bool check = false;
   for (size_t i = 0; i < arguments.size(); ++i) {
     std::string flag = arguments[i];
     std::string value;
@@ -48,6 +49,8 @@ Request parse_request(const std::vector<std::string>& arguments) {
       request.output = Request::Output::kJson;
     else if (flag == "--eval-only")
       request.mode = Mode::kEvaluate;
+    else if (flag == "--check")
+      check = true;
     else if (flag == "--resume")
       request.resume = value;
     else if (flag == "--dump-outputs") {
@@ -65,6 +68,9 @@ Request parse_request(const std::vector<std::string>& arguments) {
       refuse("unexpected \"" + flag + "\" after the recipe " + request.recipe + ": expected key=value");
     }
   }
+  if (check && request.mode == Mode::kEvaluate)
+    refuse("--check looks at training: leave --eval-only or --dump-outputs out");
+  if (check) request.mode = Mode::kCheck;
   if (request.action == Request::Action::kDumpOutputs && request.resume.empty()) {
     refuse("--dump-outputs needs --resume RUN: it shows what that run's newest checkpoint computes");
   }
@@ -80,11 +86,12 @@ std::string help_text() {
   rondo-train RECIPE [key=value...]                train
   rondo-train --resume RUN|latest [key=value...]   go on from a run's newest valid checkpoint
   rondo-train --eval-only --resume RUN|latest      evaluate that checkpoint
+  rondo-train --check RECIPE [key=value...]        two steps, to look for mistakes; exit code 3 when one is found
   rondo-train --plan ...                           check everything, print the resolved configuration as TOML
   rondo-train --list [--json]                      recipes and their keys
   rondo-train --dump-outputs FILE --resume RUN     write inputs and the net's outputs as safetensors
 
-  --json   print the summary as JSON instead of text
+  --json   print the summary, or what --check found, as JSON instead of text
 
 Examples:
   rondo-train fmnist-cnn epochs=1 limit=6000

@@ -7,7 +7,8 @@
 
 namespace rondo::trainer {
 
-enum class Mode : uint8_t { kTrain, kEvaluate };
+/// kCheck: two steps, to look for mistakes (rondo/check.h); nothing is kept.
+enum class Mode : uint8_t { kTrain, kEvaluate, kCheck };
 
 struct Request {
   enum class Action : uint8_t { kRun, kPlan, kList, kDumpOutputs, kHelp } action = Action::kRun;

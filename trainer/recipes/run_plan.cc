@@ -8,6 +8,18 @@
 namespace rondo::trainer {
 namespace {
 
+const char* quoted_name(Mode mode) {
+  switch (mode) {
+    case Mode::kTrain:
+      return "\"train\"";
+    case Mode::kEvaluate:
+      return "\"evaluate\"";
+    case Mode::kCheck:
+      return "\"check\"";
+  }
+  return "";
+}
+
 const Recipe& choose_recipe(const RecipeRegistry& registry, const Request& request,
                             const std::optional<FoundCheckpoint>& resume) {
   if (!resume) {
@@ -32,8 +44,7 @@ const Recipe& choose_recipe(const RecipeRegistry& registry, const Request& reque
 }  // namespace
 
 std::string RunPlan::toml() const {
-  std::string text = "recipe = " + toml_text(recipe->name) +
-                     "\nmode = " + (mode == Mode::kTrain ? "\"train\"" : "\"evaluate\"") + "\n" + settings.toml();
+  std::string text = "recipe = " + toml_text(recipe->name) + "\nmode = " + quoted_name(mode) + "\n" + settings.toml();
   if (resume) {
     const Checkpoint& from = resume->checkpoint;
     text += "\n[resume]\ncheckpoint = " + toml_text(from.folder.string()) +

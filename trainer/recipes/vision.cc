@@ -87,7 +87,7 @@ std::vector<KeySpec> image_keys(const std::string& epochs, const std::string& pe
 
 void check_images(const Settings& settings, Mode mode) {
   const std::string& folder = settings.text("data");
-  if (mode == Mode::kTrain) read_fashion_mnist(folder, Split::kTrain);
+  if (mode != Mode::kEvaluate) read_fashion_mnist(folder, Split::kTrain);
   read_fashion_mnist(folder, Split::kTest);
 }
 

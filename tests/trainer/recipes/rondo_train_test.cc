@@ -237,6 +237,29 @@ TEST_F(RondoTrain, WhatCannotStartSaysWhyAndLeavesNothingBehind) {
   refused({"fmnist-cnn"}, 3, "dataset-fashion-mnist");
 }
 
+TEST_F(RondoTrain, ACheckOfARecipeFindsNothingTrainsNothingAndEndsWithZero) {
+  for (const char* recipe : {"fmnist-cnn", "fmnist-mlp"}) {
+    const Outcome outcome = train({"--check", recipe, "batch=32"});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_THAT(outcome.out, HasSubstr("check: nothing found on 2 ranks"));
+    EXPECT_FALSE(fs::exists("runs/latest/summary.json"));
+    EXPECT_FALSE(fs::exists("runs/latest/checkpoints"));
+  }
+  const json found = json::parse(train({"--check", "fmnist-mlp", "--json", "--nproc-per-node", "3"}).out);
+  EXPECT_EQ(found["world_size"], 3);
+  EXPECT_TRUE(found["findings"].empty());
+}
+
+TEST_F(RondoTrain, ACheckThatFindsAnErrorNamesItAndEndsWithThree) {
+  const Outcome outcome = train({"--check", "fmnist-mlp", "lr=1000000", "batch=32"});
+  EXPECT_EQ(outcome.exit_code, 3) << outcome.err;
+  EXPECT_THAT(outcome.out, AllOf(HasSubstr("error loss-not-finite"), HasSubstr("cure: ")));
+  EXPECT_THAT(outcome.err, HasSubstr("the check of fmnist-mlp found 1 error"));
+  const Outcome both = train({"--check", "--eval-only", "--resume", "latest"});
+  EXPECT_EQ(both.exit_code, 2);
+  EXPECT_THAT(both.err, HasSubstr("--check looks at training"));
+}
+
 TEST_F(RondoTrain, ADivergedRunEndsWithSeven) {
   const Outcome outcome = train({"fmnist-mlp", "lr=1000000", "epochs=2"});
   EXPECT_EQ(outcome.exit_code, 7) << outcome.err;

@@ -138,6 +138,16 @@ TEST_F(RunPlanning, AFinishedRunCanBeEvaluatedWithoutTrainingImages) {
   EXPECT_EQ(plan({"--resume", "done", "--eval-only"}).mode, Mode::kEvaluate);
 }
 
+TEST_F(RunPlanning, ACheckMayBeOfAFinishedRunAndNeedsTrainingImages) {
+  write_run("done", 3);
+  const RunPlan found = plan({"--resume", "done", "--check"});
+  EXPECT_EQ(found.mode, Mode::kCheck);
+  EXPECT_THAT(found.toml(), HasSubstr("mode = \"check\""));
+  EXPECT_THAT(refusal({"--check", "--eval-only", "--resume", "done"}).words, HasSubstr("--check looks at training"));
+  fs::remove(data() / "train-images-idx3-ubyte.gz");
+  EXPECT_EQ(refusal({"--check", "fmnist-cnn"}).exit_code, ExitCode::kPreflight);
+}
+
 TEST(RunFolder, ANewRunBecomesTheLatest) {
   const test::TemporaryFolder folder;
   const fs::path before = fs::current_path();
