@@ -117,7 +117,7 @@ DEFECTS = [
            "ErrorFile.OfAVictimIsLaterThanThatOfTheCulpritInTheSameSecond", "observe_test"),
     Defect("stray-parameter-unseen", "trainer/check/lint_optimizers.cc", "found.push_back(stray(stepped));", "",
            "CheckOptimizers.StrayParametersAndThoseThatNoneStepsAreNamed", "trainer_check_test"),
-    Defect("check-keeps-its-gradients", "trainer/check/trial.cc", "kept.tensor.mutable_grad() = kept.gradient;", "",
+    Defect("check-keeps-its-gradients", "trainer/check/trial.cc", "kept.tensor.mutable_grad() = kept.gradient;", "kept.tensor.mutable_grad() = at::Tensor();",
            "Check.LeavesGradientsBuffersAndRandomNumbersAsTheyWere", "trainer_check_test"),
     Defect("state-of-ranks-not-compared", "trainer/check/rank_report.cc", "if (!equal) into.push_back(state_differs(difference));", "",
            "CheckRanks.ParametersBuffersAndOptimizerStateThatDifferAreNamed", "trainer_check_test"),

@@ -24,23 +24,23 @@ void look_at(const torch::nn::Module& part, std::vector<std::pair<std::string, a
 
 /// The tensors that a layer of LibTorch's computes with.
 std::vector<std::pair<std::string, at::Tensor>> members_of(const torch::nn::Module& part) {
-  using namespace torch::nn;
+  namespace nn = torch::nn;
   std::vector<std::pair<std::string, at::Tensor>> members;
-  look_at<LinearImpl>(part, members);
-  look_at<BilinearImpl>(part, members);
-  look_at<Conv1dImpl>(part, members);
-  look_at<Conv2dImpl>(part, members);
-  look_at<Conv3dImpl>(part, members);
-  look_at<ConvTranspose1dImpl>(part, members);
-  look_at<ConvTranspose2dImpl>(part, members);
-  look_at<ConvTranspose3dImpl>(part, members);
-  look_at<EmbeddingImpl>(part, members);
-  look_at<EmbeddingBagImpl>(part, members);
-  look_at<LayerNormImpl>(part, members);
-  look_at<GroupNormImpl>(part, members);
-  look_at<BatchNorm1dImpl>(part, members);
-  look_at<BatchNorm2dImpl>(part, members);
-  look_at<BatchNorm3dImpl>(part, members);
+  look_at<nn::LinearImpl>(part, members);
+  look_at<nn::BilinearImpl>(part, members);
+  look_at<nn::Conv1dImpl>(part, members);
+  look_at<nn::Conv2dImpl>(part, members);
+  look_at<nn::Conv3dImpl>(part, members);
+  look_at<nn::ConvTranspose1dImpl>(part, members);
+  look_at<nn::ConvTranspose2dImpl>(part, members);
+  look_at<nn::ConvTranspose3dImpl>(part, members);
+  look_at<nn::EmbeddingImpl>(part, members);
+  look_at<nn::EmbeddingBagImpl>(part, members);
+  look_at<nn::LayerNormImpl>(part, members);
+  look_at<nn::GroupNormImpl>(part, members);
+  look_at<nn::BatchNorm1dImpl>(part, members);
+  look_at<nn::BatchNorm2dImpl>(part, members);
+  look_at<nn::BatchNorm3dImpl>(part, members);
   return members;
 }
 
