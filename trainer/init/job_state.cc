@@ -93,4 +93,13 @@ Job make_job(comm::Endpoint endpoint, const InitOptions& options) {
   return Job(JobState::create(std::move(joined), std::move(bootstrap), options, {}));
 }
 
+Job make_job_of_one() {
+  comm::Bootstrap bootstrap =
+      value_or_throw(comm::read_bootstrap({}, [](const std::string&) { return std::optional<std::string>(); }));
+  const InitOptions options;
+  const comm::LogSink log = log_to_stderr(0, LogLevel::kWarning);
+  comm::Joined joined = value_or_throw(comm::join(bootstrap, log, comm::after(options.join_timeout)));
+  return Job(JobState::create(std::move(joined), std::move(bootstrap), options, log));
+}
+
 }  // namespace rondo::trainer

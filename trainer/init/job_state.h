@@ -92,4 +92,7 @@ class JobState {
 /// A job from an endpoint that exists: for ranks that are threads of one process.
 Job make_job(comm::Endpoint endpoint, const InitOptions& options = {});
 
+/// A job of this rank alone, beside those that it is a member of. Shows warnings only.
+Job make_job_of_one();
+
 }  // namespace rondo::trainer

@@ -4,11 +4,9 @@
 
 #include <map>
 #include <sstream>
-#include <unordered_map>
 #include <utility>
 
 #include "rondo/comm/collectives.h"
-#include "trainer/checkpoint/hash.h"
 #include "trainer/gradient/model_agreement.h"
 #include "trainer/init/job_state.h"
 #include "trainer/step/state_slots.h"
@@ -42,74 +40,7 @@ trainer::ModelTable table_of(const torch::optim::Optimizer& optimizer) {
   return table;
 }
 
-std::string saved(const torch::optim::Optimizer& optimizer) {
-  torch::serialize::OutputArchive archive;
-  optimizer.save(archive);
-  std::ostringstream bytes;
-  archive.save_to(bytes);
-  return std::move(bytes).str();
-}
-
 using Slots = trainer::StateSlots;
-using Names = std::unordered_map<std::string, std::string>;
-
-std::string value_of(const at::Tensor& tensor) {
-  const at::Tensor flat = tensor.detach().cpu().contiguous();
-  trainer::FastHash hash;
-  hash.add({static_cast<const std::byte*>(flat.const_data_ptr()), flat.nbytes()});
-  return trainer::describe(flat) + " " + hash.hex();
-}
-
-/// An archive keys state, and lists parameters, by addresses, which mean nothing on another rank; `names` has their
-/// parameters' names.
-struct ArchiveReader {
-  const Names& names;
-  const std::string& suffix;  // of each slot
-  Slots& slots;
-
-  void read(torch::serialize::InputArchive& archive, const std::string& of) {
-    for (const std::string& key : archive.keys()) {
-      c10::IValue value;
-      if (key.starts_with("params/") || !archive.try_read(key, value)) continue;
-      if (value.isObject() || value.isModule()) {
-        torch::serialize::InputArchive inner;
-        archive.read(key, inner);
-        read(inner, place(key, of));
-        continue;
-      }
-      std::ostringstream text;
-      if (value.isTensor()) {
-        text << value_of(value.toTensor());
-      } else {
-        text << value;
-      }
-      slots[key + (of.empty() ? " of the optimizer" : " of " + of) + suffix] = text.str();
-    }
-  }
-
-  std::string place(const std::string& key, const std::string& of) const {
-    if (const auto name = names.find(key); name != names.end()) return name->second;
-    constexpr std::string_view kGroup = "param_groups/";
-    if (key.starts_with(kGroup)) return "group " + key.substr(kGroup.size());
-    return key == "options" ? of : key;
-  }
-};
-
-std::string key_of(const at::Tensor& tensor) {
-  return std::to_string(reinterpret_cast<size_t>(tensor.unsafeGetTensorImpl()));
-}
-
-void add_slots(const torch::optim::Optimizer& optimizer, Names names, const std::string& suffix, Slots& slots) {
-  for (size_t g = 0; g < optimizer.param_groups().size(); ++g) {
-    const auto& parameters = optimizer.param_groups()[g].params();
-    for (size_t i = 0; i < parameters.size(); ++i)
-      names.emplace(key_of(parameters[i]), "parameter " + std::to_string(i) + " of group " + std::to_string(g));
-  }
-  std::istringstream bytes(saved(optimizer));
-  torch::serialize::InputArchive archive;
-  archive.load_from(bytes);
-  ArchiveReader{.names = names, .suffix = suffix, .slots = slots}.read(archive, "");
-}
 
 std::string encode(const Slots& slots) {
   std::string text;
@@ -143,23 +74,6 @@ std::map<std::string, std::vector<int>> compare(const std::vector<Slots>& ranks)
 
 }  // namespace
 
-trainer::StateSlots trainer::state_slots(const torch::nn::Module& module,
-                                         const std::vector<const torch::optim::Optimizer*>& optimizers) {
-  StateSlots slots;
-  Names names;
-  for (const auto& item : module.named_parameters()) {
-    slots["parameter \"" + item.key() + "\""] = value_of(item.value());
-    names[key_of(item.value())] = "\"" + item.key() + "\"";
-  }
-  for (const auto& item : module.named_buffers()) {
-    if (item.value().defined()) slots["buffer \"" + item.key() + "\""] = value_of(item.value());
-  }
-  for (size_t i = 0; i < optimizers.size(); ++i) {
-    add_slots(*optimizers[i], names, optimizers.size() == 1 ? "" : " (optimizer " + std::to_string(i) + ")", slots);
-  }
-  return slots;
-}
-
 void broadcast(const Job& job, torch::optim::Optimizer& optimizer) {
   comm::Group& group = job.state()->user_group();
   throw_if_error(trainer::compare_models(group, table_of(optimizer)));
@@ -167,7 +81,7 @@ void broadcast(const Job& job, torch::optim::Optimizer& optimizer) {
   std::exception_ptr failure;
   if (job.rank == 0) {
     try {
-      bytes = saved(optimizer);
+      bytes = trainer::saved(optimizer);
     } catch (...) {  // the others wait already
       failure = std::current_exception();
     }
