@@ -11,7 +11,7 @@ std::string exit_code_table() {
          "  4     the ranks did not find each other in time\n"
          "  5     a rank did not answer in time\n"
          "  6     data or a checkpoint is corrupt\n"
-         "  7     the replicas diverged\n"
+         "  7     the replicas diverged, or --verify found a difference\n"
          "  128+S the launcher itself was stopped by signal S (130: Ctrl-C)\n";
 }
 

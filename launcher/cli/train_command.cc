@@ -13,6 +13,7 @@
 #include "launcher/base/version.h"
 #include "launcher/cli/options.h"
 #include "launcher/cli/verbs.h"
+#include "launcher/cli/verify_runs.h"
 
 namespace rondo::launcher {
 namespace {
@@ -25,14 +26,17 @@ std::string footer() {
          "  rondo train fmnist-cnn --nproc-per-node 4 epochs=1 batch=32\n"
          "  rondo train --check fmnist-cnn\n"
          "  rondo train --resume latest\n"
-         "  rondo train --eval-only --resume latest\n\n" +
+         "  rondo train --eval-only --resume latest\n"
+         "  rondo train fmnist-mlp --verify --nproc-per-node 4\n\n"
+         "--verify trains a few steps on all ranks, and again in other ways, which must give the same bits; and with\n"
+         "the same global batches in one process, which may differ by rounding. If more differs, it ends with 7.\n\n" +
          exit_code_table();
 }
 
 struct TrainFlags {
   JobFlags job{.ranks = "2", .run_dir = {}, .log_dir = {}, .grace_seconds = 10};
   std::string recipe, resume;
-  bool eval_only = false, check = false, list = false, json = false;
+  bool eval_only = false, check = false, list = false, json = false, verify = false;
   std::vector<std::string> settings;
 };
 
@@ -42,6 +46,7 @@ void add_train_flags(CLI::App& app, TrainFlags& flags) {
       ->type_name("RUN");
   app.add_flag("--eval-only", flags.eval_only, "measure the test accuracy, train nothing");
   app.add_flag("--check", flags.check, "look for mistakes, in two steps: findings with cause and cure");
+  app.add_flag("--verify", flags.verify, "compare a short training with one process, and with itself in other ways");
   app.add_flag("--list", flags.list, "the recipes there are");
   app.add_flag("--json", flags.json, "results as JSON on stdout");
   app.add_option("words", flags.settings, "RECIPE and key=value ...");
@@ -98,6 +103,17 @@ void adopt_plan(const std::string& toml_text, TrainFlags& flags) {
   flags.resume = plan["resume"]["checkpoint"].value_or(flags.resume);
 }
 
+/// What does not go together with --verify; empty: nothing.
+std::string verify_mistake(const TrainFlags& flags) {
+  if (!flags.resume.empty() || flags.eval_only)
+    return "--verify trains from the start: not with --resume or --eval-only";
+  if (!flags.job.log_dir.empty()) return "--verify makes several runs, which cannot share --log-dir";
+  if (flags.recipe.empty()) return "--verify: which recipe?";
+  if (std::find(flags.settings.begin(), flags.settings.end(), "algorithm=ring") != flags.settings.end())
+    return "--verify compares buckets of other sizes bit for bit, and the ring's order of sums follows the buckets";
+  return "";
+}
+
 int refuse(const comm::Status& status) {
   std::fprintf(stderr, "rondo train: %s\n", status.message().c_str());
   return exit_code_of(status);
@@ -120,6 +136,9 @@ int train_command(const std::vector<std::string>& arguments) {
   if (!grace.ok()) return usage_error(app, grace.status().message());
   if (flags.recipe.empty() && flags.resume.empty() && !flags.settings.empty())
     return usage_error(app, "which recipe? It comes before the settings");
+  if (flags.verify) {
+    if (const std::string mistake = verify_mistake(flags); !mistake.empty()) return usage_error(app, mistake);
+  }
   const auto trainer = find_trainer();
   if (!trainer.ok()) return refuse(trainer.status());
   if (flags.list || (flags.recipe.empty() && flags.resume.empty())) return list_recipes(*trainer, flags);
@@ -134,6 +153,17 @@ int train_command(const std::vector<std::string>& arguments) {
   } catch (const toml::parse_error& error) {
     return refuse({comm::Code::kCorrupt,
                    *trainer + " --plan answered something that is not TOML: " + std::string(error.description())});
+  }
+
+  if (flags.verify) {
+    return verify_recipe({.trainer = *trainer,
+                          .recipe = flags.recipe,
+                          .ranks = *ranks,
+                          .batch = toml::parse(plan->output)["batch"].value_or(int64_t{1}),
+                          .settings = flags.settings,
+                          .folder = flags.job.run_dir,
+                          .grace_seconds = flags.job.grace_seconds,
+                          .json = flags.json});
   }
 
   const std::vector<std::string> words = trainer_arguments(flags);

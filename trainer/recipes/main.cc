@@ -15,6 +15,7 @@
 #include "trainer/recipes/registry.h"
 #include "trainer/recipes/request.h"
 #include "trainer/recipes/run_plan.h"
+#include "trainer/recipes/verify_tool.h"
 
 namespace {
 
@@ -58,15 +59,16 @@ int report(Reporter& reporter, const WorkerEnvironment& environment, const Error
   return failure.exit_code;
 }
 
-/// Asked by `rondo ckpt`; no rank of anything.
-int answer_about_checkpoints(const std::vector<std::string>& question) {
+/// Asked by a verb of the launcher; no rank of anything.
+int answer(const std::string& verb, int (*tool)(const std::vector<std::string>&),
+           const std::vector<std::string>& question) {
   try {
-    return run_checkpoint_tool(question);
+    return tool(question);
   } catch (const Error& error) {
-    std::fprintf(stderr, "rondo ckpt: %s\n", error.what());
+    std::fprintf(stderr, "rondo %s: %s\n", verb.c_str(), error.what());
     return static_cast<int>(error.exit_code());
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "rondo ckpt: %s\n", error.what());
+    std::fprintf(stderr, "rondo %s: %s\n", verb.c_str(), error.what());
     return static_cast<int>(ExitCode::kFailure);
   }
 }
@@ -101,7 +103,9 @@ void run(const Request& request, const WorkerEnvironment& environment, int argc,
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc > 1 && std::string(argv[1]) == "ckpt") return answer_about_checkpoints({argv + 2, argv + argc});
+  const std::string verb = argc > 1 ? argv[1] : "";
+  if (verb == "ckpt") return answer("ckpt", run_checkpoint_tool, {argv + 2, argv + argc});
+  if (verb == "verify") return answer("train --verify", run_verify_tool, {argv + 2, argv + argc});
   const WorkerEnvironment environment = WorkerEnvironment::read();
   Reporter reporter({.messages_descriptor = environment.messages_descriptor, .rank = environment.rank});
   int exit_code = 0;

@@ -51,7 +51,7 @@ std::vector<KeySpec> image_keys(const std::string& epochs, const std::string& pe
        .type = KeyType::kChoice,
        .default_value = "auto",
        .help = "schedule of the all-reduce",
-       .choices = {"auto", "ring"}},
+       .choices = {"auto", "direct", "one-shot", "ring"}},
       {.name = "overlap",
        .type = KeyType::kSwitch,
        .default_value = "on",

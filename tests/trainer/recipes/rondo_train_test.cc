@@ -30,7 +30,7 @@ struct Outcome {
   std::string out, err;
 };
 
-/// Runs a program to its end, at most 100 s.
+/// Runs a program to its end, at most 250 s: --verify starts nine trainings.
 Outcome run_program(const std::vector<std::string>& words) {
   std::array<std::array<int, 2>, 2> pipes{};
   for (auto& ends : pipes) EXPECT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
@@ -49,7 +49,7 @@ Outcome run_program(const std::vector<std::string>& words) {
   Outcome outcome;
   std::array<std::string*, 2> texts{&outcome.out, &outcome.err};
   std::array<pollfd, 2> handles{pollfd{pipes[0][0], POLLIN, 0}, pollfd{pipes[1][0], POLLIN, 0}};
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(100);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(250);
   while (handles[0].fd >= 0 || handles[1].fd >= 0) {
     if (std::chrono::steady_clock::now() > deadline) {
       ::kill(child, SIGKILL);
@@ -265,6 +265,62 @@ TEST_F(RondoTrain, ADivergedRunEndsWithSeven) {
   EXPECT_EQ(outcome.exit_code, 7) << outcome.err;
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("diverged"), HasSubstr("smaller lr")));
   EXPECT_FALSE(fs::exists("runs/latest/summary.json"));
+}
+
+TEST_F(RondoTrain, VerifyFindsTheSameBitsInEveryWayAndRoundingAgainstOneProcess) {
+  const Outcome outcome =
+      train({"fmnist-mlp", "--verify", "--json", "--run-dir", "verified", "batch=16", "limit=120", "epochs=1"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err << outcome.out;
+  const json report = json::parse(outcome.out);
+  EXPECT_EQ(report["passed"], true);
+  EXPECT_EQ(report["world_size"], 2);
+  std::set<std::string> ways;
+  for (const json& variant : report["variants"]) {
+    EXPECT_EQ(variant["equal"], true) << variant;
+    ways.insert(variant["what"]);
+  }
+  EXPECT_EQ(ways, (std::set<std::string>{"once-more", "transport-tcp", "transport-shm", "algorithm-direct",
+                                         "algorithm-one-shot", "bucket_bytes-64KiB", "overlap-off"}));
+  uint64_t farthest = 0;
+  std::set<std::string> kinds;
+  for (const json& slot : report["against_one"]) {
+    EXPECT_LT(slot["relative"], 1.3e-4) << slot;
+    farthest = std::max(farthest, slot["ulp"].get<uint64_t>());
+    const auto name = slot["slot"].get<std::string>();
+    kinds.insert(name.substr(0, name.find(' ')));
+  }
+  EXPECT_GT(farthest, 0U) << "one process sums in another order";
+  EXPECT_EQ(kinds, (std::set<std::string>{"lr", "momentum_buffer", "parameter"}));
+  const json alone = json::parse(test::read_file("verified/one-process/summary.json"));
+  EXPECT_EQ(alone["world_size"], 1);
+  EXPECT_EQ(alone["steps"], json::parse(test::read_file("verified/all-ranks/summary.json"))["steps"]);
+}
+
+TEST_F(RondoTrain, VerifyEndsWithSevenAndNamesWhatChangesTheNumbers) {
+  const std::string real = (fs::path(RONDO_PROGRAM).parent_path() / "rondo-train").string();
+  test::write_file("defective",
+                   "#!/bin/sh\ncase \" $* \" in *' overlap=off '* | *' batch=32 '*) set -- \"$@\" seed=2;; esac\n"
+                   "exec " +
+                       real + " \"$@\"\n");
+  fs::permissions("defective", fs::perms::owner_all);
+  ::setenv("RONDO_TRAIN", fs::absolute("defective").c_str(), 1);
+  const Outcome outcome = train({"fmnist-mlp", "--verify", "--run-dir", "runs/v", "batch=16", "limit=64", "epochs=1"});
+  ::unsetenv("RONDO_TRAIN");
+  EXPECT_EQ(outcome.exit_code, 7) << outcome.err << outcome.out;
+  EXPECT_THAT(outcome.out,
+              AllOf(::testing::ContainsRegex("overlap-off +DIFFERS: first in momentum_buffer of"),
+                    ::testing::ContainsRegex("once-more +equal\n"),
+                    ::testing::ContainsRegex("parameter .* up to 1.2e-04  DIFFERS\n"), HasSubstr("\nNOT verified\n")));
+}
+
+TEST_F(RondoTrain, VerifyRefusesWhatItCannotCompare) {
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"fmnist-mlp", "--verify", "algorithm=ring"},
+                                                {"fmnist-mlp", "--verify", "--resume", "x"}}) {
+    const Outcome outcome = train(words);
+    EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("--verify"));
+    EXPECT_TRUE(runs().empty());
+  }
 }
 
 }  // namespace
