@@ -105,8 +105,8 @@ void adopt_plan(const std::string& toml_text, TrainFlags& flags) {
 
 /// What does not go together with --verify; empty: nothing.
 std::string verify_mistake(const TrainFlags& flags) {
-  if (!flags.resume.empty() || flags.eval_only)
-    return "--verify trains from the start: not with --resume or --eval-only";
+  if (!flags.resume.empty() || flags.eval_only || flags.check)
+    return "--verify trains from the start: not with --resume, --eval-only or --check";
   if (!flags.job.log_dir.empty()) return "--verify makes several runs, which cannot share --log-dir";
   if (flags.recipe.empty()) return "--verify: which recipe?";
   if (std::find(flags.settings.begin(), flags.settings.end(), "algorithm=ring") != flags.settings.end())

@@ -290,7 +290,7 @@ TEST(Keeper, NamesTwoRanksThatDiedTogether) {
   const auto third = start(page, 2);
   ASSERT_TRUE(eventually(
       [&] { return page->membership(1) == Membership::kPresent && page->membership(3) == Membership::kPresent; }));
-  wait_beats(3);                                       // now rank 2 waits on rank 3
+  wait_beats(3);                                     // now rank 2 waits on rank 3
   for (const int pid : victims) stop_and_wait(pid);  // so that neither sees the other's death
   for (const int pid : victims) kill_and_reap(pid);
   ASSERT_TRUE(eventually([&] { return page->abort_version() != 0; }));
