@@ -268,16 +268,16 @@ TEST(CheckGraph, ALossThatIsNotFiniteIsAnError) {
 
 // Layers that compute in the order of `order`.
 struct ShuffledImpl : torch::nn::Module {
-  explicit ShuffledImpl(std::vector<int> order) : order_(std::move(order)) {
+  explicit ShuffledImpl(std::vector<int> in_order) : order(std::move(in_order)) {
     for (int i = 0; i < 4; ++i)
-      layers_.push_back(register_module("layer" + std::to_string(i), torch::nn::Linear(12, 12)));
+      layers.push_back(register_module("layer" + std::to_string(i), torch::nn::Linear(12, 12)));
   }
   torch::Tensor forward(torch::Tensor x) {
-    for (const int i : order_) x = torch::relu(layers_[i](x));
+    for (const int i : order) x = torch::relu(layers[i](x));
     return x;
   }
-  std::vector<int> order_;
-  std::vector<torch::nn::Linear> layers_;
+  std::vector<int> order;
+  std::vector<torch::nn::Linear> layers;
 };
 TORCH_MODULE(Shuffled);
 
@@ -312,8 +312,8 @@ TEST(CheckOrder, ARankWhoseGradientsArriveInAnotherOrderIsNamed) {
 TEST(CheckModule, AMemberAssignedToTieWeightsLeavesAnOrphan) {
   run_jobs(2, [](const Job& job) {
     Shuffled net(std::vector<int>{0, 1, 2, 3});
-    net->layers_[2]->weight = net->layers_[0]->weight;
-    net->layers_[3]->bias = torch::zeros({12}, torch::requires_grad());
+    net->layers[2]->weight = net->layers[0]->weight;
+    net->layers[3]->bias = torch::zeros({12}, torch::requires_grad());
     DistributedDataParallel ddp(job, *net);
     const Findings found = check(job, ddp, {.loss = [&] { return net->forward(samples(4, 1).data).sum(); }});
     const auto orphans = of_topic(found, "orphan");
@@ -331,7 +331,7 @@ TEST(CheckModule, AMemberAssignedToTieWeightsLeavesAnOrphan) {
 TEST(CheckModule, ATieOfMemoryAloneIsFoundAndItsBreakByAConversionToo) {
   run_jobs(2, [](const Job& job) {
     Shuffled net(std::vector<int>{0, 1, 2, 3});
-    net->layers_[2]->weight.set_data(net->layers_[0]->weight.data());
+    net->layers[2]->weight.set_data(net->layers[0]->weight.data());
     DistributedDataParallel ddp(job, *net);
     const Finding shared = only(check(job, ddp), "shared-memory");
     EXPECT_EQ(shared.severity, Severity::kError);
