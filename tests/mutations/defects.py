@@ -125,4 +125,12 @@ DEFECTS = [
            "CheckModule.WhatWasChangedAfterWrapIsNamedUntilTheNextPlan", "trainer_check_test"),
     Defect("only-nested-strides-overlap", "trainer/check/overlap.cc", "if (!nest(sorted)) return Offsets(sorted).count();", "",
            "Overlap.CountsAddressesOfEverySmallLayout", "trainer_findings_test"),
+    Defect("ulps-without-sign", "trainer/step/state_distance.cc", "return (bits & kSign) != 0 ? -magnitude : magnitude;", "return magnitude;",
+           "UlpDistance*GoesOnAcrossZero", "trainer_verify_test"),
+    Defect("verify-ignores-bits", "trainer/step/verify.cc", "std::ranges::all_of(variants, &std::string::empty, &VariantResult::first_difference)", "true",
+           "Verify.SeesATrainingThatDependsOnMoreThanItsSeed", "trainer_verify_test"),
+    Defect("verify-ignores-numbers", "trainer/step/verify.cc", "std::ranges::all_of(against_one, &SlotDistance::is_rounding)", "true",
+           "Verify.SeesThatARankTookAnothersSlice", "trainer_verify_test"),
+    Defect("verify-compares-all-ranks-with-themselves", "trainer/step/verify.cc", "train_once(trainer::make_job_of_one(), ", "train_once(job, ",
+           "Verify.SeesThatARankTookAnothersSlice", "trainer_verify_test"),
 ]
