@@ -254,20 +254,14 @@ Result<TransportKind> read_transport(const BootstrapFlags& flags, const Environm
                                         std::to_string(place.at.world_size) + " are on this one: use auto or tcp");
 }
 
-Result<EndpointOptions::Probe> read_probe(const Environment& environment) {
-  const std::string wish = read_text(environment, "RONDO_PROBE");
-  if (wish.empty() || wish == "auto") return EndpointOptions::Probe::kAuto;
-  if (wish == "off") return EndpointOptions::Probe::kOff;
-  if (wish == "always") return EndpointOptions::Probe::kAlways;
-  return bad_variable("RONDO_PROBE", wish, "auto, off or always");
-}
-
-Result<EndpointOptions::DataThread> read_data_thread(const Environment& environment) {
-  const std::string wish = read_text(environment, "RONDO_DATA_THREAD");
-  if (wish.empty() || wish == "auto") return EndpointOptions::DataThread::kAuto;
-  if (wish == "off") return EndpointOptions::DataThread::kOff;
-  if (wish == "always") return EndpointOptions::DataThread::kAlways;
-  return bad_variable("RONDO_DATA_THREAD", wish, "auto, off or always");
+/// Probe or DataThread.
+template <class Wish>
+Result<Wish> read_wish(const Environment& environment, const std::string& variable) {
+  const std::string wish = read_text(environment, variable);
+  if (wish.empty() || wish == "auto") return Wish::kAuto;
+  if (wish == "off") return Wish::kOff;
+  if (wish == "always") return Wish::kAlways;
+  return bad_variable(variable, wish, "auto, off or always");
 }
 
 Result<Bootstrap> read_bootstrap(const BootstrapFlags& flags, const Environment& environment) {
@@ -291,10 +285,10 @@ Result<Bootstrap> read_bootstrap(const BootstrapFlags& flags, const Environment&
   auto transport = read_transport(flags, environment, result);
   RONDO_TRY(transport);
   result.transport = *transport;
-  const auto probe = read_probe(environment);
+  const auto probe = read_wish<EndpointOptions::Probe>(environment, "RONDO_PROBE");
   RONDO_TRY(probe);
   result.probe = *probe;
-  const auto data_thread = read_data_thread(environment);
+  const auto data_thread = read_wish<EndpointOptions::DataThread>(environment, "RONDO_DATA_THREAD");
   RONDO_TRY(data_thread);
   result.data_thread = *data_thread;
   return result;
