@@ -10,16 +10,16 @@
 #include <optional>
 
 #include "launcher/agent/console.h"
-#include "launcher/agent/core_map.h"
+#include "launcher/agent/error_file.h"
 #include "launcher/agent/event_log.h"
 #include "launcher/agent/event_loop.h"
 #include "launcher/agent/flight_files.h"
+#include "launcher/agent/job_plan.h"
 #include "launcher/agent/meeting_point.h"
 #include "launcher/agent/programs.h"
 #include "launcher/agent/report.h"
 #include "launcher/agent/signals.h"
 #include "launcher/agent/worker.h"
-#include "launcher/agent/worker_environment.h"
 #include "launcher/base/exit_codes.h"
 #include "launcher/base/text.h"
 
@@ -42,7 +42,10 @@ std::string host_name() {
 
 class Agent {
  public:
-  explicit Agent(JobRequest request) : request_(std::move(request)), host_(host_name()) {}
+  explicit Agent(JobRequest request)
+      : request_(std::move(request)),
+        host_(host_name()),
+        display_(console_, request_.display, {.ranks = request_.ranks, .host = host_}) {}
 
   comm::Result<int> run();
 
@@ -68,7 +71,10 @@ class Agent {
   void hold_output_while_congested();
   bool finished(TimePoint now) const;
   void deliver_output();
-  int conclude();
+  int conclude_generation();
+  bool may_start_again(int code) const;
+  void start_again();
+  int conclude(int code);
 
   bool any_alive() const {
     return std::any_of(workers_.begin(), workers_.end(), [](const Worker& worker) { return worker.alive(); });
@@ -80,80 +86,79 @@ class Agent {
   const std::string host_;
 
   Console console_;
+  Display display_;
   Signals signals_;
   EventLoop loop_;
   EventLog events_;
   std::optional<RunFolder> folder_;
   std::optional<MeetingPoint> meeting_;
-  std::vector<Worker> workers_;  // by rank; not resized once watched
-  bool output_held_ = false;     // nobody takes our output: the ranks' pipes are not read
+  std::vector<RankPlan> plan_;
+  bool output_held_ = false;       // nobody takes our output: the ranks' pipes are not read
+  std::optional<int> stopped_by_;  // the signal that stopped the launcher
+  int generation_ = 0;
 
+  // Of this generation.
+  std::vector<Worker> workers_;        // by rank; not resized once watched
   std::optional<int> culprit_;         // the rank that decides
-  std::optional<int> stopped_by_;      // the signal that stopped the launcher
   std::optional<TimePoint> judge_at_;  // evidence is complete then
   std::optional<TimePoint> terminate_at_, kill_at_, give_up_at_;
   std::optional<TimePoint> last_end_;  // when the last living rank ended
 };
 
 comm::Status Agent::prepare() {
-  RONDO_TRY(signals_.open());
+  RONDO_TRY(signals_.open(request_.stop_signals));
   RONDO_TRY(loop_.open());
   auto folder = RunFolder::create(request_.folder);
   RONDO_TRY(folder);
   folder_ = std::move(*folder);
   RONDO_TRY(events_.open(folder_->file("events.jsonl")));
-  auto meeting = MeetingPoint::open([this](const comm::Status& why) {
+  auto meeting = MeetingPoint::open(request_.master, [this](const comm::Status& why) {
     events_.write("store_refused", {{"text", why.text()}});
   });
   RONDO_TRY(meeting);
   meeting_ = std::move(*meeting);
-  return loop_.watch(signals_.handle(), [this] { on_signal(); });
+  RONDO_TRY(loop_.watch(signals_.handle(), [this] { on_signal(); }));
+  plan_ = plan_ranks(request_, read_topology());
+  const int threads = plan_[0].share.threads;
+  if (request_.announce)
+    request_.announce({.ranks = request_.ranks, .threads = threads, .run_folder = folder_->shown_path()});
+  events_.write("start", {{"program", request_.program},
+                          {"ranks", request_.ranks},
+                          {"threads", threads},
+                          {"host", host_},
+                          {"pid", ::getpid()},
+                          {"job", meeting_->job()}});
+  return {};
 }
 
 comm::Status Agent::start_ranks() {
   const auto shim = find_part("rondo-exec");
   RONDO_TRY(shim);
-  const auto shares = share_cores(usable_cpus(), request_.ranks);
-  if (request_.announce) {
-    request_.announce({.ranks = request_.ranks, .threads = shares[0].threads, .run_folder = folder_->shown_path()});
-  }
-  events_.write("start", {{"program", request_.program},
-                          {"ranks", request_.ranks},
-                          {"threads", shares[0].threads},
-                          {"host", host_},
-                          {"pid", ::getpid()},
-                          {"job", meeting_->job()}});
+  RONDO_TRY(folder_->begin_generation(generation_));
+  RONDO_TRY(folder_->make_parent_of(error_file_of(folder_->path(), generation_, 0)));
+  const JobFacts facts{.generation = generation_,
+                       .master_port = meeting_->master_port(),
+                       .store = meeting_->store_address(),
+                       .job = meeting_->job(),
+                       .run_directory = folder_->path()};
   const auto inherited = own_environment();
-  const bool several = request_.ranks > 1;
-  for (int rank = 0; rank < request_.ranks; ++rank) {
-    const CoreShare& share = shares[static_cast<size_t>(rank)];
-    auto output_log = folder_->open_log(rank, "out"), error_log = folder_->open_log(rank, "err");
+  for (const RankPlan& plan : plan_) {
+    auto output_log = folder_->open_log(plan.rank, "out"), error_log = folder_->open_log(plan.rank, "err");
     RONDO_TRY(output_log);
     RONDO_TRY(error_log);
-    const std::string prefix = several ? "[rank " + std::to_string(rank) + "] " : "";
-    const bool bare = rank == 0 && request_.rank_zero == JobRequest::RankZero::kBare;
-    const WorkerPlace place{.rank = rank,
-                            .world_size = request_.ranks,
-                            .threads = share.threads,
-                            .master_port = meeting_->master_port(),
-                            .store = meeting_->store_address(),
-                            .job = meeting_->job(),
-                            .run_directory = folder_->path()};
-    auto worker = start_worker({.rank = rank,
+    auto worker = start_worker({.rank = plan.rank,
                                 .spawn = {.shim = *shim,
                                           .program = request_.program,
                                           .arguments = request_.arguments,
-                                          .environment = worker_environment(inherited, place),
-                                          .cpus = share.cpus,
+                                          .environment = worker_environment(inherited, place_of(request_, plan, facts)),
+                                          .cpus = plan.share.cpus,
                                           .descriptors = {},
                                           .signal_mask = signals_.mask_before()},
                                 .secret_bytes = meeting_->secret_bytes(),
-                                .output_log = std::move(*output_log),
-                                .error_log = std::move(*error_log),
-                                .output_prefix = bare ? "" : prefix,
-                                .error_prefix = prefix});
+                                .output_log = *std::move(output_log),
+                                .error_log = *std::move(error_log)});
     RONDO_TRY(worker);
-    events_.write("spawn", {{"rank", rank}, {"pid", worker->pid}, {"cpus", share.cpus}});
+    events_.write("spawn", {{"rank", plan.rank}, {"pid", worker->pid}, {"cpus", plan.share.cpus}});
     workers_.push_back(std::move(*worker));
   }
   for (Worker& worker : workers_) RONDO_TRY(watch(worker));
@@ -168,7 +173,7 @@ comm::Status Agent::watch_output(Worker& worker) {
 }
 
 comm::Status Agent::watch(Worker& worker) {
-  RONDO_TRY(watch_output(worker));
+  if (!output_held_) RONDO_TRY(watch_output(worker));
   RONDO_TRY(loop_.watch(worker.messages.get(), [this, &worker] { on_messages(worker); }));
   RONDO_TRY(loop_.watch(worker.control.handle(), [this, &worker] { on_control(worker); }));
   return loop_.watch(worker.process.get(), [this, &worker] { on_process(worker); });
@@ -176,16 +181,20 @@ comm::Status Agent::watch(Worker& worker) {
 
 comm::Result<int> Agent::run() {
   RONDO_TRY(prepare());
-  if (const auto started = start_ranks(); !started.ok()) {
-    for (const Worker& worker : workers_) signal_group(worker, SIGKILL);
-    events_.write("end", {{"error", started.text()}});
-    return started;
+  while (true) {
+    if (const auto started = start_ranks(); !started.ok()) {
+      for (const Worker& worker : workers_) signal_group(worker, SIGKILL);
+      events_.write("end", {{"error", started.text()}});
+      return started;
+    }
+    for (TimePoint now = Clock::now(); !finished(now); now = Clock::now()) {
+      loop_.turn(next_moment(now) - now);
+      on_time(Clock::now());
+    }
+    const int code = conclude_generation();
+    if (!may_start_again(code)) return conclude(code);
+    start_again();
   }
-  for (TimePoint now = Clock::now(); !finished(now); now = Clock::now()) {
-    loop_.turn(next_moment(now) - now);
-    on_time(Clock::now());
-  }
-  return conclude();
 }
 
 // --- what comes in
@@ -210,9 +219,9 @@ void Agent::on_signal() {
 
 void Agent::on_output(OutputStream& stream) {
   const int handle = stream.handle();
-  if (stream.read(Clock::now(), console_)) return;
+  if (stream.read(Clock::now(), display_)) return;
   loop_.unwatch(handle);
-  stream.finish(console_);
+  stream.finish(Clock::now(), display_);
 }
 
 void Agent::on_messages(Worker& worker) {
@@ -260,7 +269,7 @@ void Agent::on_message(Worker& worker, const proto::WorkerMessage& message) {
     }
     case proto::WorkerMessage::kSay:
       worker.output.log_line(message.say().line());
-      console_.line(Channel::kOutput, printable(message.say().line()));
+      display_.say(worker.rank, message.say().line());
       break;
     case proto::WorkerMessage::kFailure:
       worker.evidence.report = FailureReport{.culprit = message.failure().culprit_rank(),
@@ -299,6 +308,8 @@ void Agent::on_process(Worker& worker) {
   if (!ending) return;
   on_messages(worker);  // what it said before it ended
   worker.evidence.ending = ending;
+  if (!ending->good() && !worker.evidence.report)
+    worker.evidence.report = read_error_file(error_file_of(folder_->path(), generation_, worker.rank), worker.rank);
   loop_.unwatch(worker.process.get());
   events_.write("exit", {{"rank", worker.rank},
                          {"pid", worker.pid},
@@ -370,9 +381,10 @@ void Agent::stop_ranks(int signal, TimePoint now) {
 
 void Agent::on_time(TimePoint now) {
   for (Worker& worker : workers_) {
-    worker.output.flush_stale(now, console_);
-    worker.errors.flush_stale(now, console_);
+    worker.output.flush_stale(now, display_);
+    worker.errors.flush_stale(now, display_);
   }
+  display_.flush_due(now);
   console_.flush();
   hold_output_while_congested();
   decide(now);
@@ -406,6 +418,7 @@ TimePoint Agent::next_moment(TimePoint now) const {
     consider(worker.output.stale_at());
     consider(worker.errors.stale_at());
   }
+  consider(display_.due());
   if (!culprit_) consider(judge_at_);
   if (!kill_at_) consider(terminate_at_);
   if (!give_up_at_) consider(kill_at_);
@@ -435,11 +448,17 @@ void Agent::deliver_output() {
   }
 }
 
-int Agent::conclude() {
+/// Shows what is left of the ranks' output, and who failed. The result is what the run's exit code would be.
+int Agent::conclude_generation() {
   console_.end_progress();
   for (Worker& worker : workers_) {
-    worker.output.finish(console_);
-    worker.errors.finish(console_);
+    for (OutputStream* stream : {&worker.output, &worker.errors}) {
+      if (stream->open()) loop_.unwatch(stream->handle());
+      stream->finish(Clock::now(), display_);
+    }
+  }
+  display_.flush_all();
+  for (Worker& worker : workers_) {
     if (worker.alive()) {
       console_.line(Channel::kErrors, "rondo: rank " + std::to_string(worker.rank) + " (pid " +
                                           std::to_string(worker.pid) +
@@ -465,6 +484,32 @@ int Agent::conclude() {
     code = kExitSignalBase + *stopped_by_;
     console_.line(Channel::kErrors, "rondo: stopped by signal " + signal_text(*stopped_by_));
   }
+  return code;
+}
+
+bool Agent::may_start_again(int code) const {
+  return code != kExitOk && culprit_ && !stopped_by_ && !any_alive() && generation_ < request_.max_restarts;
+}
+
+/// Forgets the generation that failed. Whatever of it still lives in a corner has the old number: it looks for others
+/// of that number only, and links refuse it.
+void Agent::start_again() {
+  ++generation_;
+  const std::string text = "rondo: all ranks start again, restart " + std::to_string(generation_) + " of " +
+                           std::to_string(request_.max_restarts);
+  console_.line(Channel::kErrors, text);
+  events_.write("restart", {{"generation", generation_}, {"culprit", *culprit_}});
+  for (Worker& worker : workers_) {
+    if (worker.messages.open()) loop_.unwatch(worker.messages.get());
+    if (worker.control.handle() >= 0) loop_.unwatch(worker.control.handle());
+  }
+  workers_.clear();
+  culprit_.reset();
+  for (std::optional<TimePoint>* moment : {&judge_at_, &terminate_at_, &kill_at_, &give_up_at_, &last_end_})
+    moment->reset();
+}
+
+int Agent::conclude(int code) {
   deliver_output();
   meeting_->close();
   events_.write("end", {{"exit_code", code}});

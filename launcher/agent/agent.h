@@ -5,11 +5,16 @@
 /// log and shares nothing else.
 #pragma once
 
+#include <signal.h>
+
 #include <chrono>
 #include <functional>
 #include <string>
 #include <vector>
 
+#include "launcher/agent/core_map.h"
+#include "launcher/agent/display.h"
+#include "launcher/agent/meeting_point.h"
 #include "launcher/agent/run_folder.h"
 
 namespace rondo::launcher {
@@ -18,10 +23,16 @@ struct JobRequest {
   std::string program;                 // resolved path
   std::vector<std::string> arguments;  // argv, the program's name first
   int ranks = 1;
+  Binding binding = Binding::kCores;
   std::chrono::milliseconds grace{10'000};
+  std::vector<int> stop_signals{SIGINT, SIGTERM, SIGHUP, SIGQUIT};  // passed on to the ranks, which end then
+  /// After a failure all ranks are started again, as a new generation, at most so often.
+  int max_restarts = 0;
+  // For programs that meet by torchrun's rules.
+  MeetingPoint::Master master;
+  std::string role = "default", run_id;  // empty id: the job's
+  DisplayOptions display;
   RunFolderOptions folder;
-  /// How stdout of rank 0 looks; every other stream carries "[rank 1] " when there are several ranks.
-  enum class RankZero { kPrefixed, kBare } rank_zero = RankZero::kPrefixed;
   /// Called once, before the ranks start.
   struct Facts {
     int ranks, threads;

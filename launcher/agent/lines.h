@@ -28,6 +28,8 @@ class LineAssembler {
   /// When flush_stale() has something to do; empty: never.
   std::optional<comm::TimePoint> stale_at() const;
   void flush_stale(comm::TimePoint now, const Emit& emit);
+  /// More of the line is on its way: it is not stale before it could be read.
+  void postpone(comm::TimePoint now) { since_ = now; }
   /// The stream ended: emits what is left.
   void finish(const Emit& emit);
 

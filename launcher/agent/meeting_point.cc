@@ -1,39 +1,69 @@
 #include "launcher/agent/meeting_point.h"
 
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
 
 namespace rondo::launcher {
 namespace {
 
-struct HeldPort {
-  Descriptor holder;
-  int port = 0;
+struct FreeList {
+  void operator()(addrinfo* list) const { ::freeaddrinfo(list); }
 };
 
-/// A free port of 127.0.0.1. SO_REUSEADDR lets a worker listen on it although we hold it, since we do not listen.
-comm::Result<HeldPort> hold_free_port() {
-  HeldPort held;
-  held.holder = Descriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!held.holder.open()) return system_error("socket");
-  const int on = 1;
-  ::setsockopt(held.holder.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  if (::bind(held.holder.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0 ||
-      ::getsockname(held.holder.get(), reinterpret_cast<sockaddr*>(&address), &length) != 0) {
-    return system_error("cannot find a free port on 127.0.0.1");
+comm::Status cannot_hold(const MeetingPoint::Master& master, int error) {
+  const std::string where = master.address + (master.port == 0 ? "" : ":" + std::to_string(master.port));
+  if (error == EADDRNOTAVAIL) {
+    return {comm::Code::kInvalidArgument,
+            "--master-addr " + master.address + " is no address of this host, and all ranks are on this host"};
   }
-  held.port = ntohs(address.sin_port);
-  return held;
+  if (error == EADDRINUSE) {
+    return {comm::Code::kResource, "--master-port: somebody listens on " + where +
+                                       " already; name another port, or none: then a free one is taken"};
+  }
+  return {comm::Code::kResource, "cannot hold a port on " + where + ": " + std::strerror(error)};
 }
 
 }  // namespace
 
-comm::Result<MeetingPoint> MeetingPoint::open(std::function<void(const comm::Status&)> on_refused) {
+comm::Result<HeldPort> hold_port(const MeetingPoint::Master& master) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* raw = nullptr;
+  std::string host = master.address;  // torchrun writes an IPv6 address in brackets
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  if (const int error = ::getaddrinfo(host.c_str(), std::to_string(master.port).c_str(), &hints, &raw); error != 0) {
+    return comm::Status(comm::Code::kInvalidArgument,
+                        "--master-addr " + master.address + " leads nowhere: " + ::gai_strerror(error));
+  }
+  const std::unique_ptr<addrinfo, FreeList> list(raw);
+  int error = EADDRNOTAVAIL;
+  for (const addrinfo* at = list.get(); at != nullptr; at = at->ai_next) {
+    HeldPort held{.holder = Descriptor(::socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0))};
+    if (!held.holder.open()) continue;
+    const int on = 1;
+    ::setsockopt(held.holder.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    sockaddr_storage bound{};
+    socklen_t length = sizeof bound;
+    if (::bind(held.holder.get(), at->ai_addr, at->ai_addrlen) != 0 ||
+        ::getsockname(held.holder.get(), reinterpret_cast<sockaddr*>(&bound), &length) != 0) {
+      error = errno;
+      continue;
+    }
+    held.port = ntohs(bound.ss_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6&>(bound).sin6_port
+                                                  : reinterpret_cast<const sockaddr_in&>(bound).sin_port);
+    return held;
+  }
+  return cannot_hold(master, error);
+}
+
+comm::Result<MeetingPoint> MeetingPoint::open(const Master& master,
+                                              std::function<void(const comm::Status&)> on_refused) {
   const auto env = comm::real_env();
   MeetingPoint meeting;
   meeting.secret_ = comm::Secret::draw(*env);
@@ -45,7 +75,7 @@ comm::Result<MeetingPoint> MeetingPoint::open(std::function<void(const comm::Sta
   auto server = comm::serve_store(env, std::move(options));
   RONDO_TRY(server);
   meeting.server_ = std::move(*server);
-  auto held = hold_free_port();
+  auto held = hold_port(master);
   RONDO_TRY(held);
   meeting.port_holder_ = std::move(held->holder);
   meeting.master_port_ = held->port;

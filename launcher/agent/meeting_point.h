@@ -14,8 +14,14 @@ namespace rondo::launcher {
 
 class MeetingPoint {
  public:
+  /// Where torchrun's rules have the ranks meet: an address of this host, and a port or 0 for a free one.
+  struct Master {
+    std::string address = "127.0.0.1";
+    int port = 0;
+  };
   /// Starts the store's thread: the signal mask must be set before. `on_refused` is called from that thread.
-  static comm::Result<MeetingPoint> open(std::function<void(const comm::Status&)> on_refused);
+  /// kInvalidArgument: `master` is not of this host. kResource: somebody listens there.
+  static comm::Result<MeetingPoint> open(const Master& master, std::function<void(const comm::Status&)> on_refused);
 
   std::string job() const { return job_.hex(); }
   std::string store_address() const { return server_->address().text; }
@@ -32,5 +38,12 @@ class MeetingPoint {
   Descriptor port_holder_;
   int master_port_ = 0;
 };
+
+/// A port that nobody listens on, held without listening. SO_REUSEADDR lets a worker listen on it all the same.
+struct HeldPort {
+  Descriptor holder;
+  int port = 0;
+};
+comm::Result<HeldPort> hold_port(const MeetingPoint::Master& master);
 
 }  // namespace rondo::launcher

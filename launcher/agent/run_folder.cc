@@ -78,7 +78,8 @@ comm::Result<RunFolder> RunFolder::create(const RunFolderOptions& options) {
   folder.logs_ = options.log_directory.empty() ? folder.file("logs")
                                                : fs::absolute(options.log_directory, error).lexically_normal().string();
   RONDO_TRY(make_folder(folder.path_));
-  RONDO_TRY(make_folder(folder.logs_));
+  folder.log_cap_bytes_ = options.log_cap_bytes;
+  RONDO_TRY(folder.begin_generation(0));
   RONDO_TRY(write_file(folder.file("command.txt"), shell_quoted(options.command) + "\n"));
   RONDO_TRY(write_file(folder.file("config.toml"), options.config_toml));
   RONDO_TRY(write_file(folder.file("version.json"), options.version_json));
@@ -95,14 +96,18 @@ std::string RunFolder::shown_path() const {
 std::string RunFolder::log_path(int rank, const std::string& ending) const {
   char name[32];
   std::snprintf(name, sizeof name, "rank-%04d.", rank);
-  return logs_ + "/" + name + ending;
+  return attempt_logs_ + "/" + name + ending;
 }
 
-comm::Result<Descriptor> RunFolder::open_log(int rank, const std::string& ending) const {
-  const std::string path = log_path(rank, ending);
-  Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  if (!file.open()) return system_error("cannot write " + path);
-  return file;
+comm::Status RunFolder::begin_generation(int generation) {
+  attempt_logs_ = generation == 0 ? logs_ : logs_ + "/attempt-" + std::to_string(generation);
+  return make_folder(attempt_logs_);
+}
+
+comm::Status RunFolder::make_parent_of(const std::string& path) { return make_folder(fs::path(path).parent_path()); }
+
+comm::Result<CappedLog> RunFolder::open_log(int rank, const std::string& ending) const {
+  return CappedLog::open(log_path(rank, ending), log_cap_bytes_);
 }
 
 }  // namespace rondo::launcher

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "launcher/base/descriptor.h"
+#include "launcher/agent/capped_log.h"
 
 namespace rondo::launcher {
 
@@ -15,6 +15,7 @@ struct RunFolderOptions {
   std::vector<std::string> command;  // command.txt
   std::string config_toml;           // config.toml
   std::string version_json;          // version.json
+  uint64_t log_cap_bytes = 0;        // of a rank's .out or .err; 0: none
 };
 
 class RunFolder {
@@ -27,12 +28,17 @@ class RunFolder {
   /// As the user would type it from here: relative when it lies below the working directory.
   std::string shown_path() const;
   std::string file(const std::string& name) const { return path_ + "/" + name; }
+  /// Where the ranks of this generation log: logs/, and logs/attempt-1/ for those that were started again.
+  comm::Status begin_generation(int generation);
+  /// Makes the folder that `path`, a file in the run's folder, is to lie in.
+  static comm::Status make_parent_of(const std::string& path);
   /// Opens logs/rank-0001.out (or .err).
-  comm::Result<Descriptor> open_log(int rank, const std::string& ending) const;
+  comm::Result<CappedLog> open_log(int rank, const std::string& ending) const;
   std::string log_path(int rank, const std::string& ending) const;
 
  private:
-  std::string path_, logs_;
+  std::string path_, logs_, attempt_logs_;
+  uint64_t log_cap_bytes_ = 0;
 };
 
 /// The part of a program's path that names a run: "train_gpt" of "./bin/train_gpt"; letters that are awkward in a file

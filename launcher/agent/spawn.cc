@@ -59,7 +59,7 @@ comm::Result<pid_t> spawn(const SpawnRequest& request) {
   // What the launcher ignores or forwards has its default meaning in the worker.
   sigset_t defaults;
   sigemptyset(&defaults);
-  for (const int signal : {SIGPIPE, SIGINT, SIGTERM}) sigaddset(&defaults, signal);
+  for (const int signal : {SIGPIPE, SIGINT, SIGTERM, SIGQUIT}) sigaddset(&defaults, signal);
   posix_spawnattr_setsigdefault(&attributes, &defaults);
 
   std::vector<std::string> words{request.shim, std::to_string(::getpid()),

@@ -1,5 +1,6 @@
 #include "launcher/agent/worker.h"
 
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,36 +13,46 @@
 
 namespace rondo::launcher {
 
-bool OutputStream::read(comm::TimePoint now, Console& console) {
+bool OutputStream::read(comm::TimePoint now, Display& display) {
   std::array<char, 64 * 1024> buffer;
   const ssize_t count = ::read(pipe_.get(), buffer.data(), buffer.size());
   if (count < 0) return errno == EAGAIN || errno == EINTR;
   if (count == 0) return false;
   const std::string_view bytes(buffer.data(), static_cast<size_t>(count));
-  [[maybe_unused]] const auto logged = write_all(log_, bytes);  // a full disk does not end the run
-  lines_.feed(bytes, now, [&](std::string_view line) { show(line, console); });
+  log_.write(bytes);
+  lines_.feed(bytes, now, show_on(display, now));
   return true;
 }
 
-void OutputStream::flush_stale(comm::TimePoint now, Console& console) {
-  lines_.flush_stale(now, [&](std::string_view line) { show(line, console); });
+void OutputStream::flush_stale(comm::TimePoint now, Display& display) {
+  const auto at = lines_.stale_at();
+  if (!at || *at > now) return;
+  // Silence of the rank, not slowness of this loop, makes a line stale: what waits in the pipe is read first.
+  int waiting = 0;
+  if (pipe_.open() && ::ioctl(pipe_.get(), FIONREAD, &waiting) == 0 && waiting > 0) return lines_.postpone(now);
+  lines_.flush_stale(now, show_on(display, now));
 }
 
-void OutputStream::finish(Console& console) {
-  lines_.finish([&](std::string_view line) { show(line, console); });
+void OutputStream::finish(comm::TimePoint now, Display& display) {
+  lines_.finish(show_on(display, now));
   pipe_.reset();
 }
 
-void OutputStream::log_line(const std::string& line) {
-  [[maybe_unused]] const auto logged = write_all(log_, line + "\n");
+void OutputStream::log_line(const std::string& line) { log_.write(line + "\n"); }
+
+LineAssembler::Emit OutputStream::show_on(Display& display, comm::TimePoint now) {
+  return [this, &display, now](std::string_view line) {
+    constexpr size_t kKeptLines = 20;
+    display.line(name_.rank, name_.channel, line, now);
+    last_lines_.emplace_back(line);
+    if (last_lines_.size() > kKeptLines) last_lines_.pop_front();
+  };
 }
 
-void OutputStream::show(std::string_view line, Console& console) {
-  constexpr size_t kKeptLines = 20;
-  const std::string text = printable(line);
-  console.line(channel_, prefix_ + text);
-  last_lines_.push_back(text);
-  if (last_lines_.size() > kKeptLines) last_lines_.pop_front();
+std::deque<std::string> OutputStream::last_lines() const {
+  std::deque<std::string> lines;
+  for (const std::string& line : last_lines_) lines.push_back(printable(line));
+  return lines;
 }
 
 comm::Result<Worker> start_worker(WorkerRequest request) {
@@ -82,10 +93,10 @@ comm::Result<Worker> start_worker(WorkerRequest request) {
   return Worker{.rank = request.rank,
                 .pid = *pid,
                 .process = std::move(process),
-                .output = OutputStream(std::move(output->read_end), std::move(request.output_log),
-                                       std::move(request.output_prefix), Channel::kOutput),
-                .errors = OutputStream(std::move(errors->read_end), std::move(request.error_log),
-                                       std::move(request.error_prefix), Channel::kErrors),
+                .output = OutputStream({.rank = request.rank, .channel = Channel::kOutput}, std::move(output->read_end),
+                                       std::move(request.output_log)),
+                .errors = OutputStream({.rank = request.rank, .channel = Channel::kErrors}, std::move(errors->read_end),
+                                       std::move(request.error_log)),
                 .messages = std::move(messages->read_end),
                 .message_reader = {},
                 .control = ControlLink(std::move(control->ours)),

@@ -6,8 +6,9 @@
 #include <functional>
 #include <string>
 
+#include "launcher/agent/capped_log.h"
 #include "launcher/agent/channels.h"
-#include "launcher/agent/console.h"
+#include "launcher/agent/display.h"
 #include "launcher/agent/failure.h"
 #include "launcher/agent/lines.h"
 #include "launcher/agent/spawn.h"
@@ -15,31 +16,34 @@
 
 namespace rondo::launcher {
 
-/// One of a worker's output streams: everything goes raw into its log, line by line to the console.
+/// One of a worker's output streams: everything goes raw into its log, line by line to the display.
 class OutputStream {
  public:
-  OutputStream(Descriptor pipe, Descriptor log, std::string prefix, Channel channel)
-      : pipe_(std::move(pipe)), log_(std::move(log)), prefix_(std::move(prefix)), channel_(channel) {}
+  struct Name {
+    int rank;
+    Channel channel;
+  };
+  OutputStream(Name name, Descriptor pipe, CappedLog log) : name_(name), pipe_(std::move(pipe)), log_(std::move(log)) {}
 
   int handle() const { return pipe_.get(); }
   bool open() const { return pipe_.open(); }
   /// Reads what is there, at most 64 KiB. False when the stream ended.
-  bool read(comm::TimePoint now, Console& console);
+  bool read(comm::TimePoint now, Display& display);
   std::optional<comm::TimePoint> stale_at() const { return lines_.stale_at(); }
-  void flush_stale(comm::TimePoint now, Console& console);
+  void flush_stale(comm::TimePoint now, Display& display);
   /// Shows what is left and closes.
-  void finish(Console& console);
+  void finish(comm::TimePoint now, Display& display);
   /// Writes a line into the log only.
   void log_line(const std::string& line);
   /// The last 20 lines, printable.
-  const std::deque<std::string>& last_lines() const { return last_lines_; }
+  std::deque<std::string> last_lines() const;
 
  private:
-  void show(std::string_view line, Console& console);
+  LineAssembler::Emit show_on(Display& display, comm::TimePoint now);
 
-  Descriptor pipe_, log_;
-  std::string prefix_;
-  Channel channel_;
+  Name name_;
+  Descriptor pipe_;
+  CappedLog log_;
   LineAssembler lines_;
   std::deque<std::string> last_lines_;
 };
@@ -63,8 +67,7 @@ struct WorkerRequest {
   int rank = 0;
   SpawnRequest spawn;  // descriptors are filled in by start_worker()
   std::string secret_bytes;
-  Descriptor output_log, error_log;
-  std::string output_prefix, error_prefix;
+  CappedLog output_log, error_log;
 };
 
 /// Makes the pipes and starts the process.

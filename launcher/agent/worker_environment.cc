@@ -14,6 +14,7 @@ std::vector<std::string> worker_environment(const std::vector<std::string>& inhe
     if (equals != std::string::npos) variables[entry.substr(0, equals)] = entry.substr(equals + 1);
   }
   const std::string rank = std::to_string(place.rank), world_size = std::to_string(place.world_size);
+  const std::string generation = std::to_string(place.generation);
   const std::map<std::string, std::string> ours{
       {"RANK", rank},
       {"LOCAL_RANK", rank},
@@ -23,15 +24,17 @@ std::vector<std::string> worker_environment(const std::vector<std::string>& inhe
       {"GROUP_WORLD_SIZE", "1"},
       {"ROLE_RANK", rank},
       {"ROLE_WORLD_SIZE", world_size},
-      {"ROLE_NAME", "default"},
-      {"MASTER_ADDR", "127.0.0.1"},
+      {"ROLE_NAME", place.role},
+      {"MASTER_ADDR", place.master_addr},
       {"MASTER_PORT", std::to_string(place.master_port)},
-      {"TORCHELASTIC_RUN_ID", place.job},
-      {"TORCHELASTIC_RESTART_COUNT", "0"},
-      {"TORCHELASTIC_MAX_RESTARTS", "0"},
+      {"TORCHELASTIC_RUN_ID", place.run_id.empty() ? place.job : place.run_id},
+      {"TORCHELASTIC_RESTART_COUNT", generation},
+      {"TORCHELASTIC_MAX_RESTARTS", std::to_string(place.max_restarts)},
+      {"TORCHELASTIC_USE_AGENT_STORE", "False"},  // rank 0 serves what torch.distributed meets at
+      {"TORCHELASTIC_ERROR_FILE", place.error_file},
       {"RONDO_STORE", place.store},
       {"RONDO_JOB", place.job},
-      {"RONDO_GENERATION", "0"},
+      {"RONDO_GENERATION", generation},
       {"RONDO_RUN_DIR", place.run_directory},
       {"RONDO_SECRET_FD", std::to_string(kSecretDescriptor)},
       {"RONDO_CONTROL_FD", std::to_string(kControlDescriptor)},
@@ -39,7 +42,7 @@ std::vector<std::string> worker_environment(const std::vector<std::string>& inhe
       {"RONDO_FLIGHT_FD", std::to_string(kFlightDescriptor)},
   };
   for (const auto& [name, value] : ours) variables[name] = value;
-  variables.erase("TORCHELASTIC_USE_AGENT_STORE");  // of an outer torchrun: its store is not ours
+  variables.emplace("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1");  // as torchrun: a lost peer must not hang the others
   variables.emplace("OMP_NUM_THREADS", std::to_string(place.threads));
 
   std::vector<std::string> entries;

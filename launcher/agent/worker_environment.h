@@ -16,8 +16,13 @@ inline constexpr int kFlightDescriptor = 6;
 struct WorkerPlace {
   int rank = 0;
   int world_size = 1;
-  int threads = 1;            // OMP_NUM_THREADS, unless the user set it
-  int master_port = 0;        // a free port of 127.0.0.1 for programs that meet by torchrun's rules
+  int threads = 1;                       // OMP_NUM_THREADS, unless the user set it
+  int generation = 0;                    // how often the ranks were started again
+  int max_restarts = 0;                  // how often they may be
+  std::string role = "default", run_id;  // for programs that know torchrun's roles and run ids; empty id: the job's
+  std::string master_addr = "127.0.0.1";
+  int master_port = 0;        // a port of master_addr for programs that meet by torchrun's rules
+  std::string error_file;     // where such a program leaves its exception, as JSON
   std::string store;          // address of the store that the launcher serves
   std::string job;            // 32 hexadecimal digits
   std::string run_directory;  // absolute

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "launcher/base/libraries.h"
 #include "rondo_commit.h"
 
 namespace rondo::launcher {
@@ -18,6 +19,10 @@ std::string version_json() {
   version["commit"] = build::kCommit;
   version["build_type"] = RONDO_BUILD_TYPE;
   version["compiler"] = build::kCompiler;
+  version["language"] = "C++" + std::to_string(__cplusplus / 100 % 100);
+  version["libraries"] = nlohmann::ordered_json::object();
+  for (const Library& library : libraries()) version["libraries"][library.name] = library.version;
+  version["cpu_features"] = cpu_features();
   return version.dump() + "\n";
 }
 

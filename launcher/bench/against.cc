@@ -99,7 +99,7 @@ class Match {
     job.program = *program;
     job.ranks = start.processes;
     job.grace = request_.grace;
-    job.rank_zero = JobRequest::RankZero::kBare;
+    job.display.rank_zero = DisplayOptions::RankZero::kBare;
     job.folder = request_.folder;
     job.folder.directory = folder;
     job.folder.log_directory.clear();

@@ -138,7 +138,7 @@ class Match {
     }
     job.ranks = start.processes;
     job.grace = bench_.grace;
-    job.rank_zero = JobRequest::RankZero::kBare;
+    job.display.rank_zero = DisplayOptions::RankZero::kBare;
     job.folder = bench_.folder;
     job.folder.directory = folder;
     job.folder.log_directory.clear();

@@ -134,11 +134,19 @@ comm::Result<int> measure_alone(const BenchFlags& flags, const Words& words, con
   append(job.arguments, {"--cpus", cpus});
   if (!flags.rounds.empty()) append(job.arguments, {"--rounds", flags.rounds});
   if (!flags.json_file.empty()) append(job.arguments, {"--json", flags.json_file});
-  job.rank_zero = JobRequest::RankZero::kBare;
+  job.display.rank_zero = DisplayOptions::RankZero::kBare;
   return run_job(std::move(job));
 }
 
 }  // namespace
+
+void describe_bench(const DescribeVerb& take) {
+  CLI::App app("Measures collectives, each result checked.", "rondo bench");
+  BenchFlags flags;
+  add_bench_flags(app, flags);
+  set_usage(app, "rondo bench OPERATION [flags]");
+  take(app);
+}
 
 int bench_command(const std::vector<std::string>& arguments) {
   if (!arguments.empty() && arguments.front() == "train")

@@ -34,6 +34,20 @@ struct Flags {
   bool quick = false;
 };
 
+void add_flags(CLI::App& app, Flags& flags) {
+  add_job_flags(app, flags.job);
+  app.add_option("--models", flags.models, "nets to train; default mlp,cnn,resnet18,gpt")->type_name("LIST");
+  app.add_option("--against", flags.against, "train beside it, in turn: pytorch (DDP over Gloo)")->type_name("RIVAL");
+  app.add_option("--rounds", flags.rounds, "starts of each contender; default 9, with --quick 1")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1000));
+  app.add_option("--batch", flags.batch, "samples a step and rank; default by net")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--json", flags.json_file, "also write a JSON object a line")->type_name("FILE");
+  app.add_flag("--quick", flags.quick, "few steps of small batches: shows that it works, on any build");
+}
+
 comm::Result<std::vector<std::string>> parse_models(const std::string& text) {
   const std::vector<std::string> known = training_models();
   std::vector<std::string> models;
@@ -52,22 +66,20 @@ comm::Result<std::vector<std::string>> parse_models(const std::string& text) {
 
 }  // namespace
 
+void describe_bench_train(const DescribeVerb& take) {
+  CLI::App app("Measures training, each result checked.", "rondo bench train");
+  Flags flags;
+  add_flags(app, flags);
+  set_usage(app, "rondo bench train [flags]");
+  take(app);
+}
+
 int bench_train_command(const std::vector<std::string>& arguments) {
   CLI::App app("Measures training, each result checked.", "rondo bench train");
   set_usage(app, "rondo bench train [flags]");
   app.footer(footer());
   Flags flags;
-  add_job_flags(app, flags.job);
-  app.add_option("--models", flags.models, "nets to train; default mlp,cnn,resnet18,gpt")->type_name("LIST");
-  app.add_option("--against", flags.against, "train beside it, in turn: pytorch (DDP over Gloo)")->type_name("RIVAL");
-  app.add_option("--rounds", flags.rounds, "starts of each contender; default 9, with --quick 1")
-      ->type_name("N")
-      ->check(CLI::Range(1, 1000));
-  app.add_option("--batch", flags.batch, "samples a step and rank; default by net")
-      ->type_name("N")
-      ->check(CLI::Range(1, 1 << 20));
-  app.add_option("--json", flags.json_file, "also write a JSON object a line")->type_name("FILE");
-  app.add_flag("--quick", flags.quick, "few steps of small batches: shows that it works, on any build");
+  add_flags(app, flags);
   if (const Parsed parsed = parse(app, arguments); !parsed.go_on) return parsed.exit_code;
   const auto ranks = parse_ranks(flags.job.ranks);
   if (!ranks.ok()) return usage_error(app, ranks.status().message());

@@ -74,14 +74,7 @@ std::string check(CkptFlags& flags) {
   return "";
 }
 
-}  // namespace
-
-int ckpt_command(const std::vector<std::string>& arguments) {
-  CLI::App app("Checkpoints: which there are, what is in them, whether they are whole; and to Python.", "rondo ckpt");
-  app.allow_extras();
-  set_usage(app, "rondo ckpt VERB RUN|CHECKPOINT [FILE] [flags]");
-  app.footer(kFooter);
-  CkptFlags flags;
+void add_flags(CLI::App& app, CkptFlags& flags) {
   app.add_option("verb", flags.verb);
   app.add_option("place", flags.place);
   app.add_option("file", flags.file);
@@ -92,6 +85,25 @@ int ckpt_command(const std::vector<std::string>& arguments) {
   app.add_option("--part", flags.part, "export this part instead of the model, e.g. averages of weights")
       ->type_name("NAME");
   app.add_flag("--json", flags.json, "one JSON object");
+}
+
+}  // namespace
+
+void describe_ckpt(const DescribeVerb& take) {
+  CLI::App app("Checkpoints: which there are, what is in them, whether they are whole; and to Python.", "rondo ckpt");
+  CkptFlags flags;
+  add_flags(app, flags);
+  set_usage(app, "rondo ckpt VERB RUN|CHECKPOINT [FILE] [flags]");
+  take(app);
+}
+
+int ckpt_command(const std::vector<std::string>& arguments) {
+  CLI::App app("Checkpoints: which there are, what is in them, whether they are whole; and to Python.", "rondo ckpt");
+  app.allow_extras();
+  set_usage(app, "rondo ckpt VERB RUN|CHECKPOINT [FILE] [flags]");
+  app.footer(kFooter);
+  CkptFlags flags;
+  add_flags(app, flags);
   if (const Parsed parsed = parse(app, arguments); !parsed.go_on) return parsed.exit_code;
   if (const std::string mistake = check(flags); !mistake.empty()) return usage_error(app, mistake);
 

@@ -1,6 +1,5 @@
 #include "launcher/cli/cli.h"
 
-#include <array>
 #include <cstdio>
 
 #include "launcher/base/exit_codes.h"
@@ -10,24 +9,9 @@
 namespace rondo::launcher {
 namespace {
 
-struct Verb {
-  const char* name;
-  const char* purpose;
-  int (*run)(const std::vector<std::string>&);
-};
-constexpr std::array kVerbs{
-    Verb{"run", "start a program once per rank on this machine", run_command},
-    Verb{"train", "train a shipped recipe on real data", train_command},
-    Verb{"schedule", "what each rank does in an all-reduce, algorithm by algorithm", schedule_command},
-    Verb{"explain", "who waits for whom in a run, or why it failed", explain_command},
-    Verb{"ckpt", "list, show, verify and export checkpoints", ckpt_command},
-    Verb{"bench", "measure collectives and training, alone or beside rivals", bench_command},
-    Verb{"version", "what this build is (--json for programs)", version_command},
-};
-
 void print_help(std::FILE* out) {
   std::fputs("rondo: data-parallel training for LibTorch programs\n\nusage: rondo VERB ...\n\n", out);
-  for (const Verb& verb : kVerbs) std::fprintf(out, "  %-9s %s\n", verb.name, verb.purpose);
+  for (const Verb& verb : all_verbs()) std::fprintf(out, "  %-10s %s\n", verb.name, verb.purpose);
   std::fputs(
       "\n`rondo VERB --help` has the flags of a verb.\n\n"
       "examples:\n"
@@ -40,6 +24,22 @@ void print_help(std::FILE* out) {
 }
 
 }  // namespace
+
+const std::vector<Verb>& all_verbs() {
+  static const std::vector<Verb> verbs{
+      {"run", "start a program once per rank on this machine", run_command, describe_run},
+      {"train", "train a shipped recipe on real data", train_command, describe_train},
+      {"schedule", "what each rank does in an all-reduce, algorithm by algorithm", schedule_command, describe_schedule},
+      {"explain", "who waits for whom in a run, or why it failed", explain_command, describe_explain},
+      {"ckpt", "list, show, verify and export checkpoints", ckpt_command, describe_ckpt},
+      {"bench", "measure collectives and training, alone or beside rivals", bench_command, describe_bench},
+      {"doctor", "what on this host is in the way of a run, and the cure", doctor_command, describe_doctor},
+      {"completion", "a script that completes verbs and flags in bash, zsh or fish", completion_command,
+       describe_completion},
+      {"version", "what this build is (--json for programs)", version_command, describe_version},
+  };
+  return verbs;
+}
 
 int run_cli(const std::vector<std::string>& arguments) {
   if (arguments.size() < 2) {
@@ -55,7 +55,7 @@ int run_cli(const std::vector<std::string>& arguments) {
   if (word == "--version") return version_command(rest);
 
   std::vector<std::string> names;
-  for (const Verb& verb : kVerbs) {
+  for (const Verb& verb : all_verbs()) {
     if (word == verb.name) return verb.run(rest);
     names.emplace_back(verb.name);
   }

@@ -39,7 +39,26 @@ bool all_corrupt(const RunRecord& run) {
   return any;
 }
 
+struct ExplainFlags {
+  std::string word;
+  bool json = false;
+};
+
+void add_flags(CLI::App& app, ExplainFlags& flags) {
+  app.add_flag("--json", flags.json, "one JSON object");
+  app.add_option("run", flags.word);
+}
+
 }  // namespace
+
+void describe_explain(const DescribeVerb& take) {
+  CLI::App app("Who is where, who waits for whom, who is behind, who died: from the ranks' flight records.",
+               "rondo explain");
+  ExplainFlags flags;
+  add_flags(app, flags);
+  set_usage(app, "rondo explain RUN|latest [--json]");
+  take(app);
+}
 
 int explain_command(const std::vector<std::string>& arguments) {
   CLI::App app("Who is where, who waits for whom, who is behind, who died: from the ranks' flight records.",
@@ -47,14 +66,12 @@ int explain_command(const std::vector<std::string>& arguments) {
   app.allow_extras();
   set_usage(app, "rondo explain RUN|latest [--json]");
   app.footer(kFooter);
-  bool json = false;
-  std::string word;
-  app.add_flag("--json", json, "one JSON object");
-  app.add_option("run", word);
+  ExplainFlags flags;
+  add_flags(app, flags);
   if (const Parsed parsed = parse(app, arguments); !parsed.go_on) return parsed.exit_code;
-  if (word.empty()) return usage_error(app, "which run? Its folder, its name in runs/, or latest");
+  if (flags.word.empty()) return usage_error(app, "which run? Its folder, its name in runs/, or latest");
 
-  const auto folder = find_run(word);
+  const auto folder = find_run(flags.word);
   if (!folder.ok()) return refuse(folder.status());
   if (const auto launcher = launcher_of(*folder)) {
     const comm::Status asked = ask_for_flights(*folder, *launcher, comm::after(kAnswerWithin));
@@ -64,7 +81,7 @@ int explain_command(const std::vector<std::string>& arguments) {
   const auto run = read_run(*folder);
   if (!run.ok()) return refuse(run.status());
   const Explanation explanation = explain(*run);
-  if (json) {
+  if (flags.json) {
     std::fputs(explanation_json(*run, explanation).c_str(), stdout);
   } else {
     for (const std::string& line : explanation_lines(*run, explanation)) std::printf("%s\n", line.c_str());

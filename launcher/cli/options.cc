@@ -6,7 +6,8 @@
 #include <cstdio>
 #include <memory>
 
-#include "launcher/agent/core_map.h"
+#include "launcher/agent/gpus.h"
+#include "launcher/agent/topology.h"
 #include "launcher/base/exit_codes.h"
 #include "launcher/cli/nearest_name.h"
 
@@ -31,17 +32,30 @@ class VerbHelp : public CLI::Formatter {
   std::string make_usage(const CLI::App*, std::string) const override { return "usage: " + usage_ + "\n"; }
   // "Positionals:" would only repeat the usage line.
   std::string make_positionals(const CLI::App*) const override { return ""; }
+  std::string make_help(const CLI::App* app, std::string name, CLI::AppFormatMode mode) const override {
+    all_ = mode == CLI::AppFormatMode::All;
+    return CLI::Formatter::make_help(app, std::move(name), mode);
+  }
+  std::string make_group(std::string group, bool positional, std::vector<const CLI::Option*> options) const override {
+    if (!all_ && group == kFurtherFlags) return "\n`--help-all` has the further flags of torchrun.\n";
+    return CLI::Formatter::make_group(std::move(group), positional, std::move(options));
+  }
 
  private:
   const std::string usage_;
+  mutable bool all_ = false;  // CLI11 asks for the groups one by one and does not say what for
 };
 
 }  // namespace
 
-void set_usage(CLI::App& app, const std::string& usage) { app.formatter(std::make_shared<VerbHelp>(usage)); }
+void set_usage(CLI::App& app, const std::string& usage) {
+  app.formatter(std::make_shared<VerbHelp>(usage));
+  app.set_help_all_flag("--help-all", "this, with every flag there is");
+}
 
 void add_job_flags(CLI::App& app, JobFlags& flags) {
-  app.add_option("-n,--nproc-per-node", flags.ranks, "ranks to start: a number, or auto for one per core")
+  app.add_option("-n,--nproc-per-node", flags.ranks,
+                 "ranks to start: a number, cpu or auto for one per core, gpu for one per GPU")
       ->type_name("N")
       ->capture_default_str();
   app.add_option("--run-dir", flags.run_dir, "the run's folder; default runs/<name>-<date>-<pid>")->type_name("DIR");
@@ -54,12 +68,17 @@ void add_job_flags(CLI::App& app, JobFlags& flags) {
 
 comm::Result<int> parse_ranks(const std::string& text) {
   if (text == "auto" || text == "cpu") return static_cast<int>(usable_cpus().size());
+  if (text == "gpu") {
+    if (const int gpus = count_gpus(); gpus > 0) return gpus;
+    return comm::Status(comm::Code::kInvalidArgument,
+                        "--nproc-per-node gpu: no NVIDIA GPU is to be seen here (/dev/nvidia0, CUDA_VISIBLE_DEVICES)");
+  }
   int ranks = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), ranks);
   if (error != std::errc() || end != text.data() + text.size() || ranks < 1 || ranks > kMostRanks) {
     return comm::Status(comm::Code::kInvalidArgument, "--nproc-per-node " + text +
                                                           ": the number of ranks is a whole number from 1 to " +
-                                                          std::to_string(kMostRanks) + ", or auto");
+                                                          std::to_string(kMostRanks) + ", or auto, cpu, gpu");
   }
   return ranks;
 }
@@ -106,6 +125,9 @@ Parsed parse(CLI::App& app, std::vector<std::string> arguments) {
     app.parse(arguments);
   } catch (const CLI::CallForHelp&) {
     std::fputs(app.help().c_str(), stdout);
+    return {.go_on = false, .exit_code = kExitOk};
+  } catch (const CLI::CallForAllHelp&) {
+    std::fputs(app.help("", CLI::AppFormatMode::All).c_str(), stdout);
     return {.go_on = false, .exit_code = kExitOk};
   } catch (const CLI::ParseError& error) {
     return {.go_on = false, .exit_code = usage_error(app, error.what())};

@@ -22,7 +22,10 @@ struct JobFlags {
 };
 void add_job_flags(CLI::App& app, JobFlags& flags);
 
-/// Makes `--help` begin with `usage`, e.g. "rondo run [flags] PROGRAM ARGS...".
+/// The group of flags that only `--help-all` shows.
+inline constexpr const char* kFurtherFlags = "further flags of torchrun";
+
+/// Makes `--help` begin with `usage`, e.g. "rondo run [flags] PROGRAM ARGS...", and adds `--help-all`.
 void set_usage(CLI::App& app, const std::string& usage);
 
 /// --nproc-per-node as a number between 1 and 4096.

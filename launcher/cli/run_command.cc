@@ -1,12 +1,18 @@
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 
 #include "launcher/agent/agent.h"
 #include "launcher/agent/programs.h"
 #include "launcher/base/exit_codes.h"
 #include "launcher/base/text.h"
 #include "launcher/base/version.h"
+#include "launcher/cli/dry_run.h"
+#include "launcher/cli/flag_sources.h"
 #include "launcher/cli/options.h"
+#include "launcher/cli/run_flags.h"
 #include "launcher/cli/verbs.h"
 
 namespace rondo::launcher {
@@ -14,58 +20,89 @@ namespace {
 
 std::string footer() {
   return "The program's own arguments follow it and are passed on untouched.\n\n"
+         "Flags are written with dashes or underscores. What the command line does not say is taken from RONDO_<FLAG>\n"
+         "(RONDO_NPROC_PER_NODE=4), then from PET_<FLAG> as with torchrun, then from --config, then the default; an\n"
+         "empty variable says nothing. --print-config shows what came from where.\n\n"
          "examples:\n"
          "  rondo run ./mine                                 one rank\n"
          "  rondo run --nproc-per-node 4 ./mine --lr 0.1     four ranks\n"
-         "  rondo run -n 2 --run-dir runs/first -- ./mine -v its logs and events in runs/first\n\n"
+         "  rondo run -n 2 --run-dir runs/first -- ./mine -v its logs and events in runs/first\n"
+         "  rondo run -n 2 --max-restarts 3 ./mine           started again when a rank fails\n"
+         "  rondo run -n 8 --dry-run ./mine                  who would run where, with what\n\n"
          "Every rank finds torchrun's variables (RANK, WORLD_SIZE, ...) and Rondo's own.\n\n" +
          exit_code_table();
 }
 
-std::string launch_config(const JobRequest& job) {
-  std::string words;
-  for (const std::string& word : job.arguments) words += (words.empty() ? "" : ", ") + toml_string(word);
-  return "[launch]\nprogram = " + toml_string(job.program) + "\ncommand = [" + words +
-         "]\nnproc_per_node = " + std::to_string(job.ranks) + "\n";
+std::string host_name() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
+}
+
+/// PROGRAM ARGS..., with Python before a module.
+std::vector<std::string> program_words(const RunFlags& flags, std::vector<std::string> words) {
+  if (flags.module) words.insert(words.begin(), {"python3", "-u", "-m"});
+  return words;
+}
+
+int dry_run(const JobRequest& job, const RunFlags& flags) {
+  DryRun run{.job = job, .host = host_name(), .ranks = plan_ranks(job, read_topology()), .problems = {}};
+  for (const auto& status : {find_part("rondo-exec").status(), hold_port(job.master).status()})
+    if (!status.ok()) run.problems.push_back(status.message());
+  const auto inherited = own_environment();
+  std::fputs((flags.json ? dry_run_json(run, inherited) : dry_run_text(run, inherited)).c_str(), stdout);
+  return run.problems.empty() ? kExitOk : kExitPreflight;
 }
 
 }  // namespace
 
+void describe_run(const DescribeVerb& take) {
+  CLI::App app("Starts PROGRAM once per rank on this machine.", "rondo run");
+  RunFlags flags;
+  add_run_flags(app, flags);
+  set_usage(app, "rondo run [flags] PROGRAM ARGS...");
+  take(app);
+}
+
 int run_command(const std::vector<std::string>& arguments) {
   CLI::App app("Starts PROGRAM once per rank on this machine.", "rondo run");
   app.allow_extras();
-  set_usage(app, "rondo run [flags] PROGRAM ARGS...");
   app.footer(footer());
-  JobFlags flags{.ranks = "1", .run_dir = {}, .log_dir = {}, .grace_seconds = 10};
-  add_job_flags(app, flags);
+  RunFlags flags;
+  add_run_flags(app, flags);
+  set_usage(app, "rondo run [flags] PROGRAM ARGS...");
 
   const auto split = split_at_program(app, arguments);
   if (!split.ok()) return usage_error(app, split.status().message());
-  if (const Parsed parsed = parse(app, split->flags); !parsed.go_on) return parsed.exit_code;
-  const auto ranks = parse_ranks(flags.ranks);
-  if (!ranks.ok()) return usage_error(app, ranks.status().message());
-  const auto grace = parse_grace(flags.grace_seconds);
-  if (!grace.ok()) return usage_error(app, grace.status().message());
-  if (split->rest.empty()) return usage_error(app, "which program? It follows the flags");
-  const auto program = find_program(split->rest[0]);
+  const auto sources =
+      FlagSources::resolve(app, split->flags, "launch", [](const char* name) { return std::getenv(name); });
+  if (!sources.ok()) return usage_error(app, sources.status().message());
+  if (const Parsed parsed = parse(app, sources->words()); !parsed.go_on) return parsed.exit_code;
+  std::vector<std::string> notes = sources->notes();
+  auto job = job_of(flags, *sources, notes);
+  if (!job.ok()) return usage_error(app, sources->with_origins(job.status().message()));
+  const std::vector<std::string> words = split->rest.empty() ? sources->command() : program_words(flags, split->rest);
+  if (flags.print_config) {
+    std::fputs((flags.json ? config_json(*sources, words) : config_toml(*sources, words)).c_str(), stdout);
+    return kExitOk;
+  }
+  if (words.empty()) return usage_error(app, "which program? It follows the flags");
+  const auto program = find_program(words[0]);
   if (!program.ok()) return usage_error(app, program.status().message());
+  for (const std::string& note : notes)
+    std::fprintf(stderr, "rondo run: note: %s\n", sources->with_origins(note).c_str());
 
-  JobRequest job;
-  job.program = *program;
-  job.arguments = split->rest;
-  job.ranks = *ranks;
-  job.grace = *grace;
+  job->program = *program;
+  job->arguments = words;
+  if (flags.dry_run) return dry_run(*job, flags);
   std::vector<std::string> command{"rondo", "run"};
   command.insert(command.end(), arguments.begin(), arguments.end());
-  job.folder = {.name = run_name(split->rest[0]),
-                .directory = flags.run_dir,
-                .log_directory = flags.log_dir,
-                .command = std::move(command),
-                .config_toml = launch_config(job),
-                .version_json = version_json()};
-  const auto code = run_job(std::move(job));
+  job->folder.name = run_name(flags.module ? words[3] : words[0]);
+  job->folder.command = std::move(command);
+  job->folder.config_toml = config_toml(*sources, words);
+  job->folder.version_json = version_json();
+  const auto code = run_job(*std::move(job));
   if (code.ok()) return *code;
-  std::fprintf(stderr, "rondo run: %s\n", code.status().message().c_str());
+  std::fprintf(stderr, "rondo run: %s\n", sources->with_origins(code.status().message()).c_str());
   return exit_code_of(code.status());
 }
 

@@ -135,6 +135,14 @@ comm::Result<std::vector<comm::Schedule>> schedules_of(comm::ScheduleQuery query
 
 }  // namespace
 
+void describe_schedule(const DescribeVerb& take) {
+  CLI::App app("What each rank does in a collective, hop by hop, as the algorithm's schedule says.", "rondo schedule");
+  ScheduleFlags flags;
+  add_flags(app, flags);
+  set_usage(app, "rondo schedule [ALGORITHM] [flags]");
+  take(app);
+}
+
 int schedule_command(const std::vector<std::string>& arguments) {
   CLI::App app("What each rank does in a collective, hop by hop, as the algorithm's schedule says.", "rondo schedule");
   app.allow_extras();

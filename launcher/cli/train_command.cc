@@ -121,6 +121,14 @@ int refuse(const comm::Status& status) {
 
 }  // namespace
 
+void describe_train(const DescribeVerb& take) {
+  CLI::App app("Trains a shipped recipe, one process per rank.", "rondo train");
+  TrainFlags flags;
+  add_train_flags(app, flags);
+  set_usage(app, "rondo train [RECIPE] [flags] [key=value ...]");
+  take(app);
+}
+
 int train_command(const std::vector<std::string>& arguments) {
   CLI::App app("Trains a shipped recipe, one process per rank.", "rondo train");
   app.allow_extras();
@@ -173,7 +181,7 @@ int train_command(const std::vector<std::string>& arguments) {
   job.arguments.insert(job.arguments.end(), words.begin(), words.end());
   job.ranks = *ranks;
   job.grace = *grace;
-  job.rank_zero = JobRequest::RankZero::kBare;
+  job.display.rank_zero = DisplayOptions::RankZero::kBare;
   job.announce = [&flags](const JobRequest::Facts& facts) {
     std::fprintf(flags.json ? stderr : stdout, "%s: %s x %s, transport %s, run folder %s\n", flags.recipe.c_str(),
                  counted(static_cast<size_t>(facts.ranks), "rank").c_str(),

@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <map>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "tests/launcher/support/launch.h"
@@ -129,6 +130,70 @@ TEST(Output, ThatNobodyReadsDoesNotKeepASignalFromEndingTheRun) {
   }));
   launch.signal(SIGINT);  // and neither does the report that nobody reads
   EXPECT_EQ(launch.wait().exit_code, 130);
+}
+
+TEST(Output, HasThePrefixThatWasAskedFor) {
+  const TemporaryFolder folder;
+  const auto output = [&](const char* prefix) {
+    return run_rondo({"run", "-n", "2", "--prefix", prefix, RONDO_TEST_WORKER, "1:out=hello"},
+                     {.folder = folder.path()})
+        .output;
+  };
+  EXPECT_EQ(output("none"), "hello\n");
+  EXPECT_EQ(output("rank"), "[rank 1] hello\n");
+  EXPECT_THAT(output("full"), testing::ContainsRegex("^\\[20[0-9-]+T[0-9:.]+Z [^ ]+ rank 1 stdout\\] hello\n$"));
+  const auto line = nlohmann::json::parse(output("json"));
+  EXPECT_EQ(line["rank"], 1);
+  EXPECT_EQ(line["stream"], "stdout");
+  EXPECT_EQ(line["line"], "hello");
+}
+
+TEST(Output, IsColouredWhenForcedAndNotInAPipe) {
+  const TemporaryFolder folder;
+  const auto output = [&](const std::map<std::string, std::string>& variables) {
+    return run_rondo({"run", "-n", "2", RONDO_TEST_WORKER, "1:out=hello"},
+                     {.environment = variables, .folder = folder.path()})
+        .output;
+  };
+  EXPECT_EQ(output({{"NO_COLOR", ""}, {"CLICOLOR_FORCE", ""}, {"TERM", "xterm"}}), "[rank 1] hello\n");
+  EXPECT_EQ(output({{"NO_COLOR", ""}, {"CLICOLOR_FORCE", "1"}}), "\x1b[33m[rank 1]\x1b[0m hello\n");
+  EXPECT_EQ(output({{"NO_COLOR", "1"}, {"CLICOLOR_FORCE", "1"}}), "[rank 1] hello\n");
+}
+
+TEST(Output, ShowsEqualLinesOfRanksAsOneWhenAsked) {
+  const TemporaryFolder folder;
+  const Outcome run = run_rondo({"run", "-n", "3", "--collapse", "--run-dir", "run", RONDO_TEST_WORKER,
+                                 "out=loaded 60000 samples", "1:out=mine", "out=done"},
+                                {.folder = folder.path()});
+  // A slow start may split a line of three; nothing may be lost, and each rank's lines keep their order.
+  std::map<char, std::vector<std::string>> by_rank;
+  for (const std::string& line : lines_of(run.output)) {
+    ASSERT_TRUE(line.starts_with("[rank")) << line;
+    const size_t end = line.find("] ");
+    const std::string who = line.substr(line.find(' ') + 1, end - line.find(' ') - 1);
+    for (const char rank : {'0', '1', '2'}) {
+      const bool inside = who.find(rank) != std::string::npos || (who == "0-2" && rank == '1');
+      if (inside) by_rank[rank].push_back(line.substr(end + 2));
+    }
+  }
+  EXPECT_THAT(by_rank['0'], ElementsAre("loaded 60000 samples", "done"));
+  EXPECT_THAT(by_rank['1'], ElementsAre("loaded 60000 samples", "mine", "done"));
+  EXPECT_THAT(by_rank['2'], ElementsAre("loaded 60000 samples", "done"));
+  EXPECT_EQ(read_file(folder.path() / "run" / "logs" / "rank-0002.out"), "loaded 60000 samples\ndone\n");
+}
+
+TEST(Output, IsKeptUpToACapOfWhichTheBeginningAndTheEndAreLeft) {
+  const TemporaryFolder folder;
+  const Outcome run = run_rondo({"run", "--log-cap", "4KiB", "--run-dir", "run", RONDO_TEST_WORKER, "lines=1000"},
+                                {.folder = folder.path()});
+  EXPECT_EQ(lines_of(run.output).size(), 1000u) << "what is shown has no cap";
+  const auto logs = folder.path() / "run" / "logs";
+  const std::string log = read_file(logs / "rank-0000.out");
+  EXPECT_THAT(log, testing::StartsWith(expected_line(0, 0) + "\n"));
+  EXPECT_THAT(log, HasSubstr("bytes left out here: --log-cap]\n"));
+  EXPECT_THAT(log, testing::EndsWith(expected_line(0, 999) + "\n"));
+  EXPECT_LT(log.size(), 7000u);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(logs), {}), 2) << "no parts are left";
 }
 
 TEST(Output, DoesNotWaitForAProcessThatARankLeftBehind) {

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "launcher/agent/core_map.h"
+#include "launcher/agent/topology.h"
 #include "tests/launcher/support/launch.h"
 
 namespace rondo::test {
@@ -31,11 +32,11 @@ std::vector<json> environments(int ranks) {
 }
 
 TEST(Run, GivesEveryRankItsPlaceItsCoresAndItsDescriptors) {
-  const std::vector<int> cores = launcher::usable_cpus();
+  const std::vector<launcher::CpuPlace> machine = launcher::read_topology();
   for (const int n : {1, 2, 3}) {
     const std::vector<json> ranks = environments(n);
     std::set<std::string> jobs;
-    const auto shares = launcher::share_cores(cores, n);
+    const auto shares = launcher::share_cores(machine, n, launcher::Binding::kCores);
     for (int rank = 0; rank < n; ++rank) {
       const json& facts = ranks[static_cast<size_t>(rank)];
       const json& variables = facts["variables"];
@@ -64,7 +65,7 @@ TEST(Run, SetsTheThreadCountUnlessTheUserDid) {
   const Outcome own = run_rondo({"run", "-n", "2", RONDO_TEST_WORKER, "0:env"}, {.folder = folder.path()});
   const Outcome users = run_rondo({"run", "-n", "2", RONDO_TEST_WORKER, "0:env"},
                                   {.environment = {{"OMP_NUM_THREADS", "7"}}, .folder = folder.path()});
-  const std::string expected = std::to_string(std::max<size_t>(1, launcher::usable_cpus().size() / 2));
+  const std::string expected = std::to_string(std::max(1, launcher::count_cores(launcher::read_topology()) / 2));
   EXPECT_THAT(own.output, testing::HasSubstr("\"OMP_NUM_THREADS\":\"" + expected + "\""));
   EXPECT_THAT(users.output, testing::HasSubstr("\"OMP_NUM_THREADS\":\"7\""));
 }
@@ -96,7 +97,7 @@ TEST(Run, LeavesACompleteFolderAndTheLinkToIt) {
     EXPECT_EQ(read_file(latest / "logs" / (log + ".err")), "to stderr\n");
   }
   EXPECT_THAT(read_file(latest / "command.txt"), testing::StartsWith("rondo run -n 2 "));
-  EXPECT_THAT(read_file(latest / "config.toml"), testing::HasSubstr("nproc_per_node = 2\n"));
+  EXPECT_THAT(read_file(latest / "config.toml"), testing::HasSubstr("nproc_per_node = 2  # command line\n"));
   EXPECT_EQ(json::parse(read_file(latest / "version.json"))["program"], "rondo");
 
   std::vector<std::string> kinds;

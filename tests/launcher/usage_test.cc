@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "tests/launcher/support/launch.h"
@@ -135,6 +136,23 @@ TEST(Usage, VersionIsALineOrAnObject) {
   const auto version = nlohmann::json::parse(run_rondo({"version", "--json"}, {.folder = folder.path()}).output);
   EXPECT_EQ(version["program"], "rondo");
   EXPECT_FALSE(version["commit"].get<std::string>().empty());
+  EXPECT_EQ(version["language"], "C++20");
+  for (const char* library : {"protobuf", "hwloc", "nlohmann_json", "toml++", "CLI11"})
+    EXPECT_THAT(version["libraries"][library].get<std::string>(), testing::MatchesRegex("[0-9]+[.][0-9]+[.][0-9]+.*"));
+  EXPECT_TRUE(version["cpu_features"].is_array());
+}
+
+TEST(Usage, DoctorHasAVerdictOnEachLineAndSumsFourBytes) {
+  const TemporaryFolder folder;
+  const Outcome run = run_rondo({"doctor", "--json"}, {.folder = folder.path()});
+  const auto doctor = nlohmann::json::parse(run.output);
+  std::map<std::string, std::string> verdicts;
+  for (const auto& diagnosis : doctor["diagnoses"]) verdicts[diagnosis["subject"]] = diagnosis["verdict"];
+  for (const char* subject : {"cpus", "memory", "network", "rondo-exec", "all-reduce"})
+    EXPECT_EQ(verdicts.count(subject), 1u) << subject;
+  EXPECT_EQ(verdicts["all-reduce"], "good") << run.output << run.errors;
+  EXPECT_EQ(run.exit_code, doctor["verdict"] == "bad" ? 3 : 0);
+  EXPECT_TRUE(fs::is_empty(folder.path())) << "it changes nothing";
 }
 
 TEST(Usage, OfARunFolderThatIsTakenOrImpossibleIsRefused) {

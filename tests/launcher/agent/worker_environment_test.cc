@@ -8,12 +8,17 @@ namespace {
 
 using testing::Contains;
 using testing::Not;
-using testing::StartsWith;
 
 const WorkerPlace kPlace{.rank = 1,
                          .world_size = 3,
                          .threads = 4,
+                         .generation = 2,
+                         .max_restarts = 5,
+                         .role = "actor",
+                         .run_id = "mine",
+                         .master_addr = "10.0.0.1",
                          .master_port = 4711,
+                         .error_file = "/runs/x/errors/rank-0001.json",
                          .store = "tcp:127.0.0.1:99",
                          .job = "00112233445566778899aabbccddeeff",
                          .run_directory = "/runs/x"};
@@ -29,16 +34,19 @@ TEST(WorkerEnvironment, HasTorchrunsVariablesAndOurs) {
                                "GROUP_WORLD_SIZE=1",
                                "ROLE_RANK=1",
                                "ROLE_WORLD_SIZE=3",
-                               "ROLE_NAME=default",
-                               "MASTER_ADDR=127.0.0.1",
+                               "ROLE_NAME=actor",
+                               "MASTER_ADDR=10.0.0.1",
                                "MASTER_PORT=4711",
-                               "TORCHELASTIC_RUN_ID=00112233445566778899aabbccddeeff",
-                               "TORCHELASTIC_RESTART_COUNT=0",
-                               "TORCHELASTIC_MAX_RESTARTS=0",
+                               "TORCHELASTIC_RUN_ID=mine",
+                               "TORCHELASTIC_RESTART_COUNT=2",
+                               "TORCHELASTIC_MAX_RESTARTS=5",
+                               "TORCHELASTIC_USE_AGENT_STORE=False",
+                               "TORCHELASTIC_ERROR_FILE=/runs/x/errors/rank-0001.json",
+                               "TORCH_NCCL_ASYNC_ERROR_HANDLING=1",
                                "OMP_NUM_THREADS=4",
                                "RONDO_STORE=tcp:127.0.0.1:99",
                                "RONDO_JOB=00112233445566778899aabbccddeeff",
-                               "RONDO_GENERATION=0",
+                               "RONDO_GENERATION=2",
                                "RONDO_RUN_DIR=/runs/x",
                                "RONDO_SECRET_FD=3",
                                "RONDO_CONTROL_FD=4",
@@ -53,7 +61,13 @@ TEST(WorkerEnvironment, ReplacesVariablesOfAnOuterLauncher) {
   EXPECT_THAT(variables, Contains("RANK=1"));
   EXPECT_THAT(variables, Not(Contains("RANK=7")));
   EXPECT_THAT(variables, Not(Contains("RONDO_JOB=old")));
-  EXPECT_THAT(variables, Not(Contains(StartsWith("TORCHELASTIC_USE_AGENT_STORE"))));
+  EXPECT_THAT(variables, Not(Contains("TORCHELASTIC_USE_AGENT_STORE=True")));
+}
+
+TEST(WorkerEnvironment, GivesTheJobsIdWhereNobodyNamedARun) {
+  WorkerPlace place = kPlace;
+  place.run_id.clear();
+  EXPECT_THAT(worker_environment({}, place), Contains("TORCHELASTIC_RUN_ID=00112233445566778899aabbccddeeff"));
 }
 
 TEST(WorkerEnvironment, LeavesTheUsersThreadCountAlone) {

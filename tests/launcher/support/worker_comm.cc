@@ -1,9 +1,14 @@
 #include "tests/launcher/support/worker_comm.h"
 
+#include <poll.h>
+#include <unistd.h>
+
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <optional>
+#include <sstream>
 #include <vector>
 
 #include "rondo/comm/bootstrap.h"
@@ -66,6 +71,29 @@ void broadcast(Membership& in, int count) {
 }
 
 }  // namespace
+
+void leave_a_late_rank(const std::string& path) {
+  if (std::string(std::getenv("RONDO_GENERATION")) != "0" || ::fork() != 0) return;
+  ::setsid();
+  const std::string sign = std::string(std::getenv("RONDO_RUN_DIR")) + "/logs/attempt-1/rank-0001.out";
+  const auto works = [&] {
+    std::ostringstream text;
+    text << std::ifstream(sign).rdbuf();
+    return text.str().find("together") != std::string::npos;
+  };
+  while (!works()) ::poll(nullptr, 0, 10);
+  const auto status = [] {
+    const auto bootstrap = comm::read_bootstrap({}, comm::process_environment());
+    RONDO_TRY(bootstrap);
+    auto joined = comm::join(*bootstrap, {}, comm::in_seconds(2));
+    RONDO_TRY(joined);
+    const auto group = comm::Group::create(joined->endpoint, {}, comm::in_seconds(2));
+    return comm::Status(group.status());
+  }();
+  std::ofstream(path + ".part") << (status.ok() ? "joined" : "refused: " + status.text());
+  std::rename((path + ".part").c_str(), path.c_str());
+  std::_Exit(0);
+}
 
 bool act_in_comm(const std::string& name, int number) {
   static std::chrono::milliseconds timeout{30'000};

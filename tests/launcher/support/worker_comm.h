@@ -16,4 +16,8 @@ namespace rondo::test {
 /// False when there is no such action.
 bool act_in_comm(const std::string& name, int number);
 
+/// late=FILE: in generation 0, leaves a process behind that joins as this rank when generation 1 works together, and
+/// writes into FILE how that went. It takes the secret, so this rank cannot join any more.
+void leave_a_late_rank(const std::string& path);
+
 }  // namespace rondo::test

@@ -5,6 +5,9 @@
 ///   out=T err=T   writes a line          raw=T  writes T to stdout as it is; \e, \r, \n, \t are understood
 ///   lines=N       N lines to stdout and N to stderr, written in pieces of changing size
 ///   sleep=MS      waits                  wait   waits for ever
+///   fail-until=G  exit code 37 in generations below G
+///   error-file=T  writes T where torchrun's rules have a program leave its exception
+///   until=FILE    waits until FILE is there
 ///   exit=N  abort  kill                  ends          stop  stops itself (SIGSTOP)
 ///   ignore-term   deaf to TERM and INT   on-signal=N  TERM, INT or HUP end a wait: "got signal S", exit code N
 ///   hello  beat  say=T  progress=E,S     tells the agent
@@ -29,7 +32,7 @@
 #include <string>
 
 #include "launcher/agent/channels.h"
-#include "launcher/agent/core_map.h"
+#include "launcher/agent/topology.h"
 #include "launcher/agent/worker_environment.h"
 #include "rondo/comm/secret.h"
 #include "tests/launcher/support/worker_comm.h"
@@ -104,6 +107,10 @@ void write_secret(const std::string& path) {
   std::rename((path + ".part").c_str(), path.c_str());
 }
 
+void write_error_file(const std::string& text) {
+  std::ofstream(std::getenv("TORCHELASTIC_ERROR_FILE")) << nlohmann::json{{"message", {{"message", text}}}};
+}
+
 void print_lines(int rank, int count) {
   for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) {
     std::string text;
@@ -168,8 +175,18 @@ void act(const std::string& name, const std::string& value, int rank) {
   if (name == "raw") return write_bytes(STDOUT_FILENO, unescaped(value));
   if (name == "lines") return print_lines(rank, number);
   if (name == "sleep") return static_cast<void>(::poll(nullptr, 0, number));
+  if (name == "late") return test::leave_a_late_rank(value);
+  if (name == "until") {
+    while (::access(value.c_str(), F_OK) != 0) ::poll(nullptr, 0, 10);
+    return;
+  }
   if (name == "wait") wait_for_ever();
   if (name == "exit") std::_Exit(number);
+  if (name == "fail-until") {
+    if (number_of("RONDO_GENERATION") < number) std::_Exit(37);
+    return;
+  }
+  if (name == "error-file") return write_error_file(value);
   if (name == "abort") std::abort();
   if (name == "kill") ::raise(SIGKILL);
   if (name == "stop") return static_cast<void>(::kill(::getpid(), SIGSTOP));

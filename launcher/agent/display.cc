@@ -1,0 +1,72 @@
+#include "launcher/agent/display.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+
+namespace rondo::launcher {
+namespace {
+
+Colour colour_of(int fd) {
+  using Stream = ColourWishes::Stream;
+  return colour_for({.no_color = std::getenv("NO_COLOR"),
+                     .clicolor_force = std::getenv("CLICOLOR_FORCE"),
+                     .term = std::getenv("TERM"),
+                     .stream = ::isatty(fd) == 1 ? Stream::kTerminal : Stream::kOther});
+}
+
+}  // namespace
+
+Display::Display(Console& console, DisplayOptions options, Place place)
+    : console_(console),
+      options_(std::move(options)),
+      place_(std::move(place)),
+      output_colour_(colour_of(STDOUT_FILENO)),
+      error_colour_(colour_of(STDERR_FILENO)) {
+  if (options_.equal_lines == DisplayOptions::EqualLines::kCollapsed && place_.ranks > 1) merger_.emplace(place_.ranks);
+}
+
+void Display::line(int rank, Channel channel, std::string_view text, comm::TimePoint now) {
+  if (options_.hidden.contains({rank, channel})) return;
+  if (merger_) {
+    merger_->add(rank, channel, text, now, show_merged());
+  } else {
+    show({rank}, channel, text);
+  }
+}
+
+void Display::say(int rank, std::string_view text) {
+  const Prefix prefix = options_.prefix == Prefix::kJson ? Prefix::kJson : Prefix::kNone;
+  console_.line(
+      Channel::kOutput,
+      format_line(
+          prefix, Colour::kNone,
+          {.ranks = {rank}, .channel = Channel::kOutput, .time = std::chrono::system_clock::now(), .host = place_.host},
+          text));
+}
+
+void Display::flush_due(comm::TimePoint now) {
+  if (merger_) merger_->flush_due(now, show_merged());
+}
+
+void Display::flush_all() {
+  if (merger_) merger_->flush_all(show_merged());
+}
+
+LineMerger::Emit Display::show_merged() {
+  return [this](const MergedLine& line) { show(line.ranks, line.channel, line.text); };
+}
+
+void Display::show(const std::vector<int>& ranks, Channel channel, std::string_view text) {
+  const bool bare = channel == Channel::kOutput && ranks.front() == 0 && ranks.size() == 1 &&
+                    options_.rank_zero == DisplayOptions::RankZero::kBare;
+  const Prefix usual = place_.ranks > 1 && !bare ? Prefix::kRank : Prefix::kNone;
+  const Colour colour = channel == Channel::kOutput ? output_colour_ : error_colour_;
+  console_.line(
+      channel,
+      format_line(options_.prefix.value_or(usual), colour,
+                  {.ranks = ranks, .channel = channel, .time = std::chrono::system_clock::now(), .host = place_.host},
+                  text));
+}
+
+}  // namespace rondo::launcher

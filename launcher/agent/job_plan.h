@@ -1,0 +1,31 @@
+/// What a job will be, before anything is started: which rank runs where, and with what. A pure function of the request
+/// and the machine. The agent carries it out, `--dry-run` prints it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "launcher/agent/agent.h"
+#include "launcher/agent/core_map.h"
+#include "launcher/agent/worker_environment.h"
+
+namespace rondo::launcher {
+
+struct RankPlan {
+  int rank = 0;
+  CoreShare share;
+};
+std::vector<RankPlan> plan_ranks(const JobRequest& request, const std::vector<CpuPlace>& machine);
+
+/// What every rank of a job is told alike.
+struct JobFacts {
+  int generation = 0;
+  int master_port = 0;
+  std::string store, job, run_directory;
+};
+WorkerPlace place_of(const JobRequest& request, const RankPlan& plan, const JobFacts& facts);
+
+/// "<run>/errors/rank-0001.json"; of later generations "<run>/errors/attempt-1/rank-0001.json".
+std::string error_file_of(const std::string& run_directory, int generation, int rank);
+
+}  // namespace rondo::launcher

@@ -1,0 +1,27 @@
+/// What `rondo run --dry-run` and `--print-config` print. Pure functions.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "launcher/agent/agent.h"
+#include "launcher/agent/job_plan.h"
+#include "launcher/cli/flag_sources.h"
+
+namespace rondo::launcher {
+
+struct DryRun {
+  JobRequest job;
+  std::string host;
+  std::vector<RankPlan> ranks;
+  std::vector<std::string> problems;  // why the run could not start; empty: it can
+};
+/// `inherited`: the launcher's environment; shown is what a rank's adds to it or changes.
+std::string dry_run_text(const DryRun& run, const std::vector<std::string>& inherited);
+std::string dry_run_json(const DryRun& run, const std::vector<std::string>& inherited);
+
+/// TOML: each flag's value, and a comment that says where it comes from. `command` may be empty.
+std::string config_toml(const FlagSources& sources, const std::vector<std::string>& command);
+std::string config_json(const FlagSources& sources, const std::vector<std::string>& command);
+
+}  // namespace rondo::launcher

@@ -1,0 +1,218 @@
+#include "launcher/cli/run_flags.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <map>
+
+#include "launcher/cli/torchrun_values.h"
+
+namespace rondo::launcher {
+namespace {
+
+using Notes = std::vector<std::string>;
+
+comm::Status wrong(std::string message) { return {comm::Code::kInvalidArgument, std::move(message)}; }
+
+/// Everything about other hosts: a single one is what there is.
+comm::Status check_one_host(const RunFlags& flags) {
+  const auto nodes = parse_nodes(flags.nnodes);
+  RONDO_TRY(nodes);
+  if (nodes->most > 1) {
+    return wrong(
+        "--nnodes " + flags.nnodes +
+        ": `rondo run` starts ranks on this host only; starting them on several hosts is not there yet. What "
+        "works today: something else starts the program once per rank on every host with RANK, WORLD_SIZE, "
+        "LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT set (torchrun --no-python, or by hand), and "
+        "RONDO_SECRET_FILE naming a copy of the same secret");
+  }
+  const auto rank = parse_number("--node-rank", flags.node_rank, {0, 1 << 20});
+  RONDO_TRY(rank);
+  if (*rank != 0) return wrong("--node-rank " + flags.node_rank + ": there is one host, and its rank is 0");
+  return {};
+}
+
+/// Where programs meet that know torchrun's rules: --master-*, else a static endpoint, else --local-addr.
+comm::Result<MeetingPoint::Master> master_of(const RunFlags& flags, const FlagSources& sources, Notes& notes) {
+  static const std::vector<std::string> kBackends{"static", "c10d"};
+  if (std::ranges::find(kBackends, flags.rdzv_backend) == kBackends.end())
+    return wrong("--rdzv-backend " + flags.rdzv_backend +
+                 ": there are static and c10d; other hosts than this one never look there");
+  MeetingPoint::Master master{.address = flags.master_addr, .port = 0};
+  const auto port = parse_number("--master-port", flags.master_port, {0, 65535});
+  RONDO_TRY(port);
+  master.port = static_cast<int>(*port);
+  const bool own_meeting = flags.standalone || flags.rdzv_backend != "static";
+  const std::string why = flags.standalone ? " has no effect with --standalone"
+                                           : " has no effect: on one host the "
+                                             "launcher is where the ranks meet";
+  if (flags.rdzv_backend != "static" && sources.given("rdzv-backend")) notes.push_back("--rdzv-backend" + why);
+  if (sources.given("rdzv-endpoint")) {
+    const auto endpoint = parse_host_port("--rdzv-endpoint", flags.rdzv_endpoint);
+    RONDO_TRY(endpoint);
+    if (own_meeting) {
+      notes.push_back("--rdzv-endpoint" + why);
+    } else {  // torchrun: a static endpoint stands for both
+      if (!sources.given("master-addr")) master.address = endpoint->host;
+      if (!sources.given("master-port")) master.port = endpoint->port;
+    }
+  }
+  if (sources.given("local-addr") && !sources.given("master-addr") && own_meeting) master.address = flags.local_addr;
+  if (sources.given("rdzv-conf")) {
+    if (flags.rdzv_conf.find('=') == std::string::npos)
+      return wrong("--rdzv-conf " + flags.rdzv_conf + ": KEY=VALUE with commas between");
+    notes.push_back("--rdzv-conf" + why);
+  }
+  return master;
+}
+
+/// Flags that change nothing here, or something that is not there.
+comm::Status check_others(const RunFlags& flags, const FlagSources& sources, Notes& notes) {
+  if (flags.start_method != "spawn" && flags.start_method != "fork" && flags.start_method != "forkserver")
+    return wrong("--start-method " + flags.start_method + ": there are spawn, fork and forkserver");
+  if (flags.run_path)
+    return wrong(
+        "--run-path has torchrun itself interpret a script, and `rondo run` is no Python; write "
+        "`rondo run python3 -u SCRIPT`");
+  if (!flags.logs_specs.empty())
+    return wrong("--logs-specs names a plug-in in Python; --prefix, --redirects and --log-dir say how output is kept");
+  if (!flags.duplicate_stdout_filters.empty() || !flags.duplicate_stderr_filters.empty())
+    return wrong(
+        "--duplicate-stdout-filters and --duplicate-stderr-filters are not there; every rank's output is in "
+        "the run's logs/, for grep");
+  if (flags.virtual_local_rank)
+    return wrong(
+        "--virtual-local-rank hands out GPUs one by one, and Rondo trains on the CPU; set CUDA_VISIBLE_DEVICES "
+        "in the program, from LOCAL_RANK");
+  if (flags.module && flags.no_python)
+    return wrong("--module runs a Python module and --no-python forbids Python; give one of them");
+  if (sources.given("monitor-interval"))
+    notes.emplace_back("--monitor-interval has no effect: the kernel tells the launcher at once when a rank ends");
+  if (sources.given("start-method"))
+    notes.emplace_back("--start-method has no effect: it is for functions in Python, and ranks are programs");
+  if (flags.event_log_handler != "null")
+    notes.emplace_back("--event-log-handler has no effect: events are always in the run's events.jsonl");
+  return {};
+}
+
+comm::Result<DisplayOptions> display_of(const RunFlags& flags, int ranks) {
+  DisplayOptions display;
+  if (flags.prefix != "auto") {
+    display.prefix = prefix_of(flags.prefix);
+    if (!display.prefix) return wrong("--prefix " + flags.prefix + ": there are auto, none, rank, full and json");
+  }
+  if (flags.collapse) display.equal_lines = DisplayOptions::EqualLines::kCollapsed;
+  const auto redirected = parse_streams("--redirects", flags.redirects, ranks);
+  RONDO_TRY(redirected);
+  const auto teed = parse_streams("--tee", flags.tee, ranks);
+  RONDO_TRY(teed);
+  const auto shown = parse_rank_set(flags.local_ranks_filter, ranks);
+  RONDO_TRY(shown);
+  for (int rank = 0; rank < ranks; ++rank) {
+    const Streams &away = (*redirected)[static_cast<size_t>(rank)], &both = (*teed)[static_cast<size_t>(rank)];
+    const bool filtered = !shown->empty() && !shown->contains(rank);
+    if (filtered || (away.output && !both.output)) display.hidden.insert({rank, Channel::kOutput});
+    if (filtered || (away.errors && !both.errors)) display.hidden.insert({rank, Channel::kErrors});
+  }
+  return display;
+}
+
+}  // namespace
+
+void add_run_flags(CLI::App& app, RunFlags& flags) {
+  add_job_flags(app, flags.job);
+  const auto text = [&](const char* name, std::string& to, const char* type, const char* purpose) {
+    return app.add_option(name, to, purpose)->type_name(type)->capture_default_str();
+  };
+  text("--prefix", flags.prefix, "STYLE",
+       "before each line: none, rank, full (time, host, rank, stream), json; auto is rank when there are several");
+  app.add_flag("--collapse", flags.collapse, "show a line that several ranks write as one: [ranks 0-3] ...");
+  text("--log-cap", flags.log_cap, "SIZE",
+       "bytes of a rank's .out and .err each: beginning and end are kept; 0: no cap");
+  text("--max-restarts", flags.max_restarts, "N", "start all ranks again after a failure, at most N times");
+  text("--numa-binding", flags.numa_binding, "HOW",
+       "bind a rank to: its cores, node, socket, core-complex, exclusive (cores of one node), none");
+  text("-r,--redirects", flags.redirects, "STREAMS",
+       "into the logs only: 0 none, 1 stdout, 2 stderr, 3 both; by local rank 0:1,1:3");
+  text("-t,--tee", flags.tee, "STREAMS", "into the logs and shown all the same; as above");
+  text("--local-ranks-filter", flags.local_ranks_filter, "LIST", "show these local ranks only; the logs have all");
+  text("--config", flags.config, "FILE",
+       "read flags from the table [launch] of a TOML file, e.g. a run's config.toml; may be repeated");
+  app.add_flag("--dry-run", flags.dry_run, "say what would be started: ranks, cpus, environment, ports; start nothing");
+  app.add_flag("--print-config", flags.print_config, "print every flag's value and where it comes from");
+  app.add_flag("--json", flags.json, "--dry-run and --print-config as JSON");
+
+  const char* const kRest = kFurtherFlags;
+  text("--nnodes", flags.nnodes, "N|MIN:MAX", "hosts; this one only")->group(kRest);
+  text("--node-rank", flags.node_rank, "N", "of this host: 0")->group(kRest);
+  text("--master-addr", flags.master_addr, "HOST", "MASTER_ADDR of the ranks: an address of this host")->group(kRest);
+  text("--master-port", flags.master_port, "PORT", "MASTER_PORT of the ranks; 0: a free one")->group(kRest);
+  text("--local-addr", flags.local_addr, "HOST", "MASTER_ADDR where --rdzv-backend c10d or --standalone is given")
+      ->group(kRest);
+  text("--rdzv-backend", flags.rdzv_backend, "NAME", "static or c10d: the same on one host")->group(kRest);
+  text("--rdzv-endpoint", flags.rdzv_endpoint, "HOST:PORT",
+       "of a static rendezvous: --master-addr and --master-port in one")
+      ->group(kRest);
+  text("--rdzv-id", flags.rdzv_id, "ID", "TORCHELASTIC_RUN_ID of the ranks; default: the job's id")->group(kRest);
+  text("--rdzv-conf", flags.rdzv_conf, "LIST", "no effect on one host")->group(kRest);
+  app.add_flag("--standalone", flags.standalone, "what happens anyway: one host, a free port")->group(kRest);
+  text("--role", flags.role, "NAME", "ROLE_NAME of the ranks")->group(kRest);
+  text("--signals-to-handle", flags.signals_to_handle, "LIST",
+       "signals that are passed on and stop the run; also SIGUSR2")
+      ->group(kRest);
+  app.add_flag("-m,--module", flags.module, "PROGRAM is a Python module: python3 -u -m PROGRAM")->group(kRest);
+  app.add_flag("--no-python", flags.no_python, "what happens anyway: PROGRAM is executed as it is")->group(kRest);
+  app.add_option("--monitor-interval", flags.monitor_interval, "no effect: the kernel tells at once")
+      ->type_name("S")
+      ->capture_default_str()
+      ->group(kRest);
+  text("--start-method", flags.start_method, "NAME", "no effect: ranks are programs")->group(kRest);
+  text("--event-log-handler", flags.event_log_handler, "NAME", "no effect: see events.jsonl")->group(kRest);
+  app.add_flag("--run-path", flags.run_path, "refused: `rondo run python3 -u SCRIPT` does it")->group(kRest);
+  text("--logs-specs", flags.logs_specs, "NAME", "refused: a plug-in in Python")->group(kRest);
+  text("--duplicate-stdout-filters", flags.duplicate_stdout_filters, "LIST", "refused: grep the logs")->group(kRest);
+  text("--duplicate-stderr-filters", flags.duplicate_stderr_filters, "LIST", "refused: grep the logs")->group(kRest);
+  app.add_flag("--virtual-local-rank", flags.virtual_local_rank, "refused: it is for GPUs")->group(kRest);
+}
+
+comm::Result<JobRequest> job_of(const RunFlags& flags, const FlagSources& sources, std::vector<std::string>& notes) {
+  RONDO_TRY(check_one_host(flags));
+  RONDO_TRY(check_others(flags, sources, notes));
+  JobRequest job;
+  const auto ranks = parse_ranks(flags.job.ranks);
+  RONDO_TRY(ranks);
+  job.ranks = *ranks;
+  const auto grace = parse_grace(flags.job.grace_seconds);
+  RONDO_TRY(grace);
+  job.grace = *grace;
+  const auto binding = binding_of(flags.numa_binding);
+  if (!binding)
+    return wrong("--numa-binding " + flags.numa_binding +
+                 ": there are node, socket, core-complex, exclusive; cores (the default) and none");
+  job.binding = *binding;
+  auto signals = parse_signals(flags.signals_to_handle);
+  RONDO_TRY(signals);
+  job.stop_signals = *std::move(signals);
+  const auto restarts = parse_number("--max-restarts", flags.max_restarts, {0, 1'000'000});
+  RONDO_TRY(restarts);
+  job.max_restarts = static_cast<int>(*restarts);
+  auto master = master_of(flags, sources, notes);
+  RONDO_TRY(master);
+  job.master = *std::move(master);
+  job.role = flags.role;
+  if (flags.standalone && sources.given("rdzv-id")) {
+    notes.emplace_back("--rdzv-id has no effect with --standalone, as with torchrun");
+  } else {
+    job.run_id = flags.rdzv_id;
+  }
+  auto display = display_of(flags, job.ranks);
+  RONDO_TRY(display);
+  job.display = *std::move(display);
+  const auto cap = parse_bytes("--log-cap", flags.log_cap);
+  RONDO_TRY(cap);
+  job.folder.log_cap_bytes = *cap;
+  job.folder.directory = flags.job.run_dir;
+  job.folder.log_directory = flags.job.log_dir;
+  return job;
+}
+
+}  // namespace rondo::launcher

@@ -1,0 +1,38 @@
+/// The flags of `rondo run`: torchrun's and ours.
+///
+/// A flag of torchrun that cannot do anything here is taken and said so, once; one whose absence the user would notice
+/// is refused with what to do instead.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "launcher/agent/agent.h"
+#include "launcher/cli/flag_sources.h"
+#include "launcher/cli/options.h"
+
+namespace rondo::launcher {
+
+struct RunFlags {
+  JobFlags job{.ranks = "1", .run_dir = {}, .log_dir = {}, .grace_seconds = 10};
+  // torchrun's.
+  std::string nnodes = "1:1", node_rank = "0", master_addr = "127.0.0.1", master_port = "0", local_addr;
+  std::string rdzv_backend = "static", rdzv_endpoint, rdzv_id, rdzv_conf;
+  std::string role = "default", redirects = "0", tee = "0", local_ranks_filter;
+  std::string numa_binding = "cores", signals_to_handle = "SIGTERM,SIGINT,SIGHUP,SIGQUIT";
+  std::string start_method = "spawn", event_log_handler = "null", logs_specs;
+  std::string duplicate_stdout_filters, duplicate_stderr_filters;
+  std::string max_restarts = "0";
+  double monitor_interval = 0.1;
+  bool standalone = false, module = false, no_python = false, run_path = false, virtual_local_rank = false;
+  // Ours.
+  std::string prefix = "auto", log_cap = "1GiB", config;
+  bool collapse = false, dry_run = false, print_config = false, json = false;
+};
+void add_run_flags(CLI::App& app, RunFlags& flags);
+
+/// What the flags ask for: everything of the request but program, arguments and the folder's texts. `notes` gets a
+/// sentence for each flag that has no effect. kInvalidArgument names the flag.
+comm::Result<JobRequest> job_of(const RunFlags& flags, const FlagSources& sources, std::vector<std::string>& notes);
+
+}  // namespace rondo::launcher

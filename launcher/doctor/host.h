@@ -1,0 +1,41 @@
+/// What `rondo doctor` reads from this host. Plain facts, so that the checks are pure functions of them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launcher/agent/topology.h"
+#include "rondo/comm/status.h"
+
+namespace rondo::launcher {
+
+struct HostFacts {
+  std::string name;
+  std::vector<std::string> name_addresses;  // what the host's own name leads to; empty: nowhere
+  std::vector<CpuPlace> cpus;               // those this process may use
+  int cpus_of_machine = 0;
+  std::optional<double> cpu_quota;  // of the cgroup, in cpus
+  std::optional<std::string> omp_num_threads;
+  uint64_t memory_bytes = 0;
+  std::optional<uint64_t> memory_limit_bytes;  // of the cgroup
+  uint64_t open_files = 0, locked_bytes = 0;   // the soft limits; UINT64_MAX: none
+  uint64_t open_files_hard = 0;
+  bool loopback_up = false;
+  std::vector<std::string> interfaces;          // up, other than loopback: "eth0 (10.0.0.5)"
+  std::optional<std::string> loopback_problem;  // why no port of 127.0.0.1 can be had
+  struct Part {
+    std::string name, path, problem;
+  };
+  std::vector<Part> parts;                    // Rondo's own programs
+  std::optional<std::string> folder_problem;  // why runs/ cannot be written
+  uint64_t disk_free_bytes = 0;               // where runs/ is written
+  std::vector<std::string> openmp_copies;     // OpenMP runtimes that rondo-train would load
+  std::optional<std::string> mpirun, srun;    // paths
+  std::vector<std::string> launchers;         // variables of an outer launcher that are set
+  int gpus = 0;
+};
+HostFacts read_host();
+
+}  // namespace rondo::launcher

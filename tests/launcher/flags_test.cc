@@ -1,0 +1,212 @@
+/// torchrun's flags under `rondo run`, as the ranks and the user see them.
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <nlohmann/json.hpp>
+
+#include "launcher/base/descriptor.h"
+#include "tests/launcher/support/launch.h"
+
+namespace rondo::test {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::UnorderedElementsAre;
+
+struct Ran {
+  Outcome outcome;
+  json variables;  // of rank 0
+};
+Ran run_with(std::vector<std::string> flags, const std::map<std::string, std::string>& environment = {}) {
+  const TemporaryFolder folder;
+  std::vector<std::string> words{"run", "--run-dir", "run"};
+  words.insert(words.end(), flags.begin(), flags.end());
+  words.insert(words.end(), {RONDO_TEST_WORKER, "0:env=1"});
+  Ran ran{run_rondo(words, {.environment = environment, .folder = folder.path()}), {}};
+  const json facts = json::parse(read_file(folder.path() / "run" / "logs" / "rank-0000.out"), nullptr, false);
+  if (facts.is_object()) ran.variables = facts["variables"];
+  return ran;
+}
+
+TEST(Flags, OfTorchrunReachTheRanksInBothSpellings) {
+  for (const auto& flags :
+       {std::vector<std::string>{"--nnodes=1:1", "--nproc-per-node=2", "--node-rank=0", "--max-restarts=3",
+                                 "--rdzv-id=mine", "--role=actor", "--master-addr=localhost"},
+        {"--nnodes=1", "--nproc_per_node=2", "--node_rank=0", "--max_restarts=3", "--rdzv_id=mine", "--role=actor",
+         "--master_addr=localhost"}}) {
+    const Ran ran = run_with(flags);
+    ASSERT_EQ(ran.outcome.exit_code, 0) << ran.outcome.errors;
+    EXPECT_EQ(ran.outcome.errors, "") << "nothing to remark";
+    EXPECT_EQ(ran.variables["WORLD_SIZE"], "2");
+    EXPECT_EQ(ran.variables["TORCHELASTIC_MAX_RESTARTS"], "3");
+    EXPECT_EQ(ran.variables["TORCHELASTIC_RUN_ID"], "mine");
+    EXPECT_EQ(ran.variables["ROLE_NAME"], "actor");
+    EXPECT_EQ(ran.variables["MASTER_ADDR"], "localhost");
+  }
+}
+
+TEST(Flags, ComeFromTheEnvironmentUnlessTyped) {
+  const std::map<std::string, std::string> pet{
+      {"PET_NPROC_PER_NODE", "3"}, {"PET_ROLE", "of pet"}, {"RONDO_ROLE", "of rondo"}};
+  const Ran ran = run_with({}, pet);
+  EXPECT_EQ(ran.variables["WORLD_SIZE"], "3");
+  EXPECT_EQ(ran.variables["ROLE_NAME"], "of rondo");
+  EXPECT_EQ(run_with({"-n", "2"}, pet).variables["WORLD_SIZE"], "2");
+  const Ran several = run_with({}, {{"PET_NNODES", "2"}});
+  EXPECT_EQ(several.outcome.exit_code, 2);
+  EXPECT_THAT(several.outcome.errors,
+              HasSubstr("--nnodes 2 (from PET_NNODES): `rondo run` starts ranks on this host only"));
+  EXPECT_THAT(several.outcome.errors, HasSubstr("RONDO_SECRET_FILE")) << "what works today";
+  EXPECT_THAT(run_with({}, {{"PET_NNODE", "1"}}).outcome.errors,
+              HasSubstr("note: the variable PET_NNODE is no flag of `rondo run` (did you mean 'PET_NNODES'?)"));
+}
+
+TEST(Flags, WithoutAnEffectSaySoOnceAndWhy) {
+  const Ran ran = run_with({"-n", "2", "--monitor-interval=5", "--start-method=fork", "--event-log-handler=console",
+                            "--rdzv-backend=c10d", "--rdzv-endpoint=elsewhere:1", "--rdzv-conf=timeout=3"});
+  EXPECT_EQ(ran.outcome.exit_code, 0);
+  for (const char* flag : {"--monitor-interval", "--start-method", "--event-log-handler", "--rdzv-backend",
+                           "--rdzv-endpoint", "--rdzv-conf"}) {
+    const std::string note = std::string("rondo run: note: ") + flag + " has no effect";
+    const size_t first = ran.outcome.errors.find(note);
+    ASSERT_NE(first, std::string::npos) << flag << "\n" << ran.outcome.errors;
+    EXPECT_EQ(ran.outcome.errors.find(note, first + 1), std::string::npos) << flag;
+  }
+}
+
+TEST(Flags, WhoseAbsenceWouldBeNoticedAreRefusedWithAWayOut) {
+  for (const auto& [flag, sentence] :
+       std::map<std::string, std::string>{{"--nnodes=2", "starting them on several hosts is not there yet"},
+                                          {"--nnodes=1:4", "starting them on several hosts is not there yet"},
+                                          {"--node-rank=1", "there is one host"},
+                                          {"--run-path", "rondo run python3 -u SCRIPT"},
+                                          {"--logs-specs=mine", "--prefix"},
+                                          {"--duplicate-stdout-filters=loss", "grep"},
+                                          {"--virtual-local-rank", "CUDA_VISIBLE_DEVICES"},
+                                          {"--rdzv-backend=etcd", "there are static and c10d"},
+                                          {"--master-addr=192.0.2.1", "is no address of this host"},
+                                          {"--master-addr=no-such-host.invalid", "leads nowhere"},
+                                          {"--numa-binding=gpu", "there are node, socket"},
+                                          {"--prefix=fancy", "there are auto, none, rank"},
+                                          {"--max-restarts=-1", "--max-restarts -1: a whole number from 0"},
+                                          {"--redirects=9", "0 none, 1 stdout"},
+                                          {"--local-ranks-filter=7", "there is no local rank 7"},
+                                          {"--signals-to-handle=SIGUSR1", "rondo explain"}}) {
+    const Ran ran = run_with({flag});
+    EXPECT_EQ(ran.outcome.exit_code, 2) << flag;
+    EXPECT_THAT(ran.outcome.errors, HasSubstr(sentence)) << flag;
+  }
+}
+
+TEST(Flags, GiveTheRanksTheMasterPortThatWasAskedForAndRefuseOneInUse) {
+  launcher::Descriptor listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), length), 0);
+  ASSERT_EQ(::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &length), 0);
+  ASSERT_EQ(::listen(listener.get(), 1), 0);
+  const std::string port = std::to_string(ntohs(address.sin_port));
+  const Ran taken = run_with({"--master-port", port});
+  EXPECT_EQ(taken.outcome.exit_code, 3);
+  EXPECT_THAT(taken.outcome.errors, HasSubstr("somebody listens on 127.0.0.1:" + port + " already"));
+  listener.reset();
+  EXPECT_EQ(run_with({"--master-port", port}).variables["MASTER_PORT"], port);
+  EXPECT_EQ(run_with({"--rdzv-endpoint", "127.0.0.1:" + port}).variables["MASTER_PORT"], port);
+}
+
+TEST(Flags, RedirectsTeeAndTheFilterDecideWhatIsShown) {
+  const TemporaryFolder folder;
+  const auto shown = [&](const std::vector<std::string>& flags) {
+    std::vector<std::string> words{"run", "-n", "2"};
+    words.insert(words.end(), flags.begin(), flags.end());
+    words.insert(words.end(), {RONDO_TEST_WORKER, "out=o", "err=e"});
+    const Outcome run = run_rondo(words, {.folder = folder.path()});
+    for (const char* file : {"rank-0000.out", "rank-0001.out", "rank-0000.err", "rank-0001.err"})
+      EXPECT_THAT(read_file(folder.path() / "runs" / "latest" / "logs" / file), Not(IsEmpty())) << "the logs have all";
+    std::vector<std::string> lines = lines_of(run.output);
+    for (const std::string& line : lines_of(run.errors)) lines.push_back(line);
+    return lines;
+  };
+  EXPECT_THAT(shown({}), UnorderedElementsAre("[rank 0] o", "[rank 1] o", "[rank 0] e", "[rank 1] e"));
+  EXPECT_THAT(shown({"-r", "3"}), IsEmpty());
+  EXPECT_THAT(shown({"-r", "1"}), UnorderedElementsAre("[rank 0] e", "[rank 1] e"));
+  EXPECT_THAT(shown({"-r", "3", "-t", "1:1"}), UnorderedElementsAre("[rank 1] o"));
+  EXPECT_THAT(shown({"--local-ranks-filter=1"}), UnorderedElementsAre("[rank 1] o", "[rank 1] e"));
+}
+
+TEST(Flags, ModuleRunsAPythonModule) {
+  const TemporaryFolder folder;
+  const Outcome run = run_rondo({"run", "--dry-run", "-m", "some.module", "--flag"},
+                                {.environment = {{"PATH", "/usr/bin:/bin"}}, .folder = folder.path()});
+  EXPECT_EQ(run.exit_code, 0) << run.errors;
+  EXPECT_THAT(run.output, HasSubstr("command: python3 -u -m some.module --flag\n"));
+}
+
+TEST(DryRun, SaysWhatWouldBeStartedAndStartsNothing) {
+  const TemporaryFolder folder;
+  const std::vector<std::string> words{"run", "-n", "3", "--dry-run", "--role", "actor", RONDO_TEST_WORKER, "out=a b"};
+  const Outcome text = run_rondo(words, {.folder = folder.path()});
+  EXPECT_EQ(text.exit_code, 0) << text.errors;
+  EXPECT_THAT(text.output, HasSubstr("command: " RONDO_TEST_WORKER " 'out=a b'\n"));
+  EXPECT_THAT(text.output, HasSubstr("\nrank 2: device cpu, cpus "));
+  EXPECT_THAT(text.output, HasSubstr("  ROLE_NAME=actor\n"));
+  EXPECT_THAT(text.output, HasSubstr("  RONDO_STORE=<chosen at the start>\n"));
+  EXPECT_TRUE(fs::is_empty(folder.path()));
+
+  std::vector<std::string> as_json = words;
+  as_json.insert(as_json.begin() + 1, "--json");
+  const json plan = json::parse(run_rondo(as_json, {.folder = folder.path()}).output);
+  ASSERT_EQ(plan["ranks"].size(), 3u);
+  const Outcome real =
+      run_rondo({"run", "-n", "3", "--role", "actor", RONDO_TEST_WORKER, "2:env=1"}, {.folder = folder.path()});
+  const json facts = json::parse(read_file(folder.path() / "runs" / "latest" / "logs" / "rank-0002.out"));
+  EXPECT_EQ(plan["ranks"][2]["cpus"], facts["cpus"]) << "the real run does what was said";
+  for (const auto& [name, value] : plan["ranks"][2]["environment"].items()) {
+    ASSERT_TRUE(facts["variables"].contains(name)) << name;
+    if (!value.is_null()) {
+      EXPECT_EQ(facts["variables"][name], value) << name;
+    }
+  }
+}
+
+TEST(DryRun, EndsWithThreeWhenTheRunCouldNotStart) {
+  const TemporaryFolder folder;
+  const Outcome run = run_rondo({"run", "--dry-run", "--master-addr", "192.0.2.1", "true"}, {.folder = folder.path()});
+  EXPECT_EQ(run.exit_code, 3);
+  EXPECT_THAT(run.output, HasSubstr("would fail: --master-addr 192.0.2.1 is no address of this host"));
+}
+
+TEST(PrintConfig, NamesTheOriginOfEachValueAndCanBeReadBack) {
+  const TemporaryFolder folder;
+  const std::vector<std::string> flags{"run", "--print-config", "-n", "2"};
+  std::vector<std::string> first = flags;
+  first.insert(first.end(), {RONDO_TEST_WORKER, "out=hello"});
+  const Outcome printed = run_rondo(first, {.environment = {{"PET_ROLE", "actor"}}, .folder = folder.path()});
+  EXPECT_EQ(printed.exit_code, 0) << printed.errors;
+  EXPECT_THAT(printed.output, HasSubstr("nproc_per_node = 2  # command line\n"));
+  EXPECT_THAT(printed.output, HasSubstr("role = \"actor\"  # PET_ROLE\n"));
+  EXPECT_THAT(printed.output, HasSubstr("standalone = false  # default\n"));
+
+  ASSERT_EQ(run_rondo({"run", "-n", "2", "--run-dir", "one", RONDO_TEST_WORKER, "out=hello"}, {.folder = folder.path()})
+                .exit_code,
+            0);
+  EXPECT_THAT(read_file(folder.path() / "one" / "config.toml"), HasSubstr("nproc_per_node = 2  # command line\n"));
+  const Outcome again =
+      run_rondo({"run", "--config", "one/config.toml", "--run-dir", "two"}, {.folder = folder.path()});
+  EXPECT_EQ(again.exit_code, 0) << again.errors;
+  EXPECT_THAT(lines_of(again.output), UnorderedElementsAre("[rank 0] hello", "[rank 1] hello"));
+  EXPECT_THAT(read_file(folder.path() / "two" / "config.toml"),
+              HasSubstr("nproc_per_node = 2  # one/config.toml line "));
+}
+
+}  // namespace
+}  // namespace rondo::test
