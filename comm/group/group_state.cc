@@ -427,19 +427,20 @@ void GroupState::end_locked(const Status& reason, Ending ending) {
   const TimePoint now = endpoint_->env().now();
   const auto operations = std::exchange(queue_, {});
   tell_data_thread();
-  for (const auto& operation : operations) {
-    operation->note.blocked(operation->flight_position());
-    operation->note.failed(reason.code(), now);
-    operation->finish(reason_for(*operation));
-  }
   const Where& where = reason.where();
-  flight_.ended(reason.code(), where.peer, now);
+  // Before a waiter learns of it: it may end the process at once, and who is to blame is read from here.
   if (const auto& recorder = endpoint_->options().flight; recorder && reason.code() != Code::kClosed)
     recorder->ended({.code = reason.code(),
                      .culprit = where.peer,
                      .reporter = where.rank,
                      .at_ns = flight_time(now),
                      .text = reason.message()});
+  for (const auto& operation : operations) {
+    operation->note.blocked(operation->flight_position());
+    operation->note.failed(reason.code(), now);
+    operation->finish(reason_for(*operation));
+  }
+  flight_.ended(reason.code(), where.peer, now);
 }
 
 void GroupState::end(const Status& reason, int culprit) {

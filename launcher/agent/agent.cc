@@ -308,8 +308,12 @@ void Agent::on_process(Worker& worker) {
   if (!ending) return;
   on_messages(worker);  // what it said before it ended
   worker.evidence.ending = ending;
-  if (!ending->good() && !worker.evidence.report)
-    worker.evidence.report = read_error_file(error_file_of(folder_->path(), generation_, worker.rank), worker.rank);
+  if (!ending->good()) {
+    worker.evidence.told_of = recorded_culprit(worker.flight);
+    if (!worker.evidence.report)
+      worker.evidence.report = read_error_file(error_file_of(folder_->path(), generation_, worker.rank),
+                                               worker.evidence.told_of.value_or(worker.rank));
+  }
   loop_.unwatch(worker.process.get());
   events_.write("exit", {{"rank", worker.rank},
                          {"pid", worker.pid},
@@ -345,6 +349,7 @@ void Agent::announce_verdict(TimePoint now) {
   for (Worker& worker : workers_) {
     if (!worker.alive()) continue;
     worker.control.send({.kind = comm::ControlKind::kVerdict,
+                         .generation = static_cast<uint32_t>(generation_),
                          .rank = culprit.rank,
                          .pid = culprit.pid,
                          .exit_code = ending.signal != 0 ? -1 : ending.exit_code,

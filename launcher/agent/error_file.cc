@@ -5,7 +5,7 @@
 
 namespace rondo::launcher {
 
-std::optional<FailureReport> read_error_file(const std::string& path, int rank) {
+std::optional<FailureReport> read_error_file(const std::string& path, int culprit) {
   constexpr std::streamsize kMostBytes = 1 << 20;
   std::ifstream file(path, std::ios::binary);
   std::string text(static_cast<size_t>(kMostBytes), '\0');
@@ -17,7 +17,7 @@ std::optional<FailureReport> read_error_file(const std::string& path, int rank) 
   const nlohmann::json* message = &json["message"];
   if (message->is_object() && message->contains("message")) message = &(*message)["message"];
   if (!message->is_string()) return std::nullopt;
-  return FailureReport{.culprit = rank, .code = "exception", .text = message->get<std::string>()};
+  return FailureReport{.culprit = culprit, .code = "exception", .text = message->get<std::string>()};
 }
 
 }  // namespace rondo::launcher

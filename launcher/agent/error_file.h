@@ -9,7 +9,8 @@
 namespace rondo::launcher {
 
 /// The report in `path`: {"message": "text", ...} or {"message": {"message": "text", "extraInfo": ...}}. Empty when
-/// there is none, or it is something else. It blames nobody but its writer.
-std::optional<FailureReport> read_error_file(const std::string& path, int rank);
+/// there is none, or it is something else. It names nobody: `culprit` is who is blamed by other evidence, else its
+/// writer.
+std::optional<FailureReport> read_error_file(const std::string& path, int culprit);
 
 }  // namespace rondo::launcher

@@ -24,7 +24,8 @@ Class class_of(const RankEvidence& evidence, int rank) {
   const bool blames_other = evidence.report && evidence.report->culprit >= 0 && evidence.report->culprit != rank;
   if (blames_other) return Class::kVictim;
   if (shows_crash(evidence.ending->signal)) return Class::kCrashed;
-  return evidence.report ? Class::kReported : Class::kBare;
+  if (evidence.report) return Class::kReported;
+  return evidence.told_of.value_or(rank) != rank ? Class::kVictim : Class::kBare;
 }
 
 bool failed(const RankEvidence& evidence) {

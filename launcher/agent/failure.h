@@ -6,7 +6,8 @@
 ///   once;
 ///   2. a failure report of its own that blames nobody else;
 ///   3. a bad exit without a report, or abort();
-///   4. a report that blames another rank: a victim. It decides only if nothing better comes.
+///   4. a report that blames another rank, or such an exit after comm ended the rank's collectives because of another:
+///   a victim. It decides only if nothing better comes.
 /// Within one class the first decides.
 #pragma once
 
@@ -41,6 +42,7 @@ struct FailureReport {
 struct RankEvidence {
   std::optional<Ending> ending;
   std::optional<FailureReport> report;
+  std::optional<int> told_of;        // the rank because of which comm ended its collectives, by its flight recorder
   bool stopped_by_launcher = false;  // it got a signal from us before it ended
 };
 

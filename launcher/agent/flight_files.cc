@@ -35,4 +35,10 @@ comm::Result<bool> write_flight(const std::string& run_directory, int rank, cons
   return true;
 }
 
+std::optional<int> recorded_culprit(const comm::Region& memory) {
+  const auto flight = comm::read_flight(memory.bytes());
+  if (!flight.ok() || !flight->ending || flight->ending->culprit < 0) return std::nullopt;
+  return flight->ending->culprit;
+}
+
 }  // namespace rondo::launcher

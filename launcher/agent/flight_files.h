@@ -2,6 +2,7 @@
 /// agent keeps (rondo/comm/flight.h). That memory outlives the rank. Main thread only.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "rondo/comm/deadline.h"
@@ -18,5 +19,8 @@ std::string flight_path(const std::string& run_directory, int rank);
 /// Writes what `memory` holds now, whole or not at all. False: the rank recorded nothing, so there is nothing to write.
 comm::Result<bool> write_flight(const std::string& run_directory, int rank, const comm::Region& memory,
                                 comm::TimePoint now);
+
+/// Whose failure ended the collectives of the rank that recorded in `memory`; nothing when they did not end so.
+std::optional<int> recorded_culprit(const comm::Region& memory);
 
 }  // namespace rondo::launcher

@@ -75,7 +75,20 @@ TEST(Restart, FormsANewGroupThatAddsUpRight) {
                                 {.folder = folder.path()});
   EXPECT_EQ(run.exit_code, 0) << run.errors;
   EXPECT_THAT(run.errors, HasSubstr("restart 1 of 2"));
+  EXPECT_THAT(run.errors, testing::ContainsRegex("rank 2 \\(host [^\n]*\\) exited with code 37\n"))
+      << "not a rank that comm told of it";
   EXPECT_THAT(run.output, HasSubstr("[rank 0] left\n"));
+}
+
+TEST(Restart, TellsTheRanksOfALaterGenerationAVerdictThatTheyBelieve) {
+  const TemporaryFolder folder;
+  const std::string greeted = folder.path() / "greeted";  // rank 0 of generation 1 is heard before rank 1 fails
+  const Outcome run =
+      run_rondo({"run", "-n", "2", "--max-restarts", "1", RONDO_TEST_WORKER, "0:fail-until=1", "hello",
+                 "0:secret=" + greeted, "1:until=" + greeted, "1:exit=38", "verdict", "out=believed", "exit=1"},
+                {.folder = folder.path()});
+  EXPECT_EQ(run.exit_code, 38) << run.errors;
+  EXPECT_THAT(run.output, HasSubstr("[rank 0] believed\n")) << run.errors;
 }
 
 // It finds nobody of its own generation; that a link refuses an older number is shown in tests/comm/transport.

@@ -9,10 +9,10 @@ using std::chrono::milliseconds;
 
 comm::TimePoint at(int ms) { return comm::TimePoint{} + milliseconds(ms); }
 RankEvidence exited(int code, int ms) {
-  return {.ending = Ending{.exit_code = code, .signal = 0, .at = at(ms)}, .report = {}};
+  return {.ending = Ending{.exit_code = code, .signal = 0, .at = at(ms)}, .report = {}, .told_of = {}};
 }
 RankEvidence killed(int signal, int ms) {
-  return {.ending = Ending{.exit_code = 0, .signal = signal, .at = at(ms)}, .report = {}};
+  return {.ending = Ending{.exit_code = 0, .signal = signal, .at = at(ms)}, .report = {}, .told_of = {}};
 }
 RankEvidence blaming(RankEvidence evidence, int culprit) {
   evidence.report = FailureReport{.culprit = culprit, .code = "kPeerLost", .text = "rank is gone"};
@@ -48,6 +48,22 @@ TEST(Judge, PrefersACrashOverABareExitThatCameBeforeIt) {
 TEST(Judge, TakesAVictimThatAbortsForAVictim) {
   const std::vector<RankEvidence> ranks{blaming(killed(6, 10), 1), exited(37, 20)};
   EXPECT_EQ(judge(ranks, at(20)).culprit, 1);
+}
+
+TEST(Judge, TakesARankThatCommToldOfALostOneForAVictim) {
+  std::vector<RankEvidence> ranks{exited(1, 10), exited(1, 15), exited(37, 20)};
+  ranks[0].told_of = 2;
+  ranks[1].told_of = 0;  // it saw a victim go
+  EXPECT_EQ(judge(ranks, at(20)).culprit, 2);
+  ranks[2] = kRunning;
+  EXPECT_FALSE(judge(ranks, at(20)).culprit);
+  EXPECT_EQ(judge(ranks, at(10) + kCollectFor).culprit, 0) << "when nothing better comes";
+}
+
+TEST(Judge, BelievesACrashMoreThanWhatItWasToldBefore) {
+  std::vector<RankEvidence> ranks{killed(11, 10), kRunning};
+  ranks[0].told_of = 1;
+  EXPECT_EQ(judge(ranks, at(10)).culprit, 0);
 }
 
 TEST(Judge, PrefersAnOwnReportOverASilentExit) {

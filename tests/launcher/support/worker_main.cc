@@ -7,7 +7,7 @@
 ///   sleep=MS      waits                  wait   waits for ever
 ///   fail-until=G  exit code 37 in generations below G
 ///   error-file=T  writes T where torchrun's rules have a program leave its exception
-///   until=FILE    waits until FILE is there
+///   until=FILE    waits until FILE is there, at most about 20 s: then exit code 93
 ///   exit=N  abort  kill                  ends          stop  stops itself (SIGSTOP)
 ///   ignore-term   deaf to TERM and INT   on-signal=N  TERM, INT or HUP end a wait: "got signal S", exit code N
 ///   hello  beat  say=T  progress=E,S     tells the agent
@@ -133,6 +133,7 @@ void wait_for_verdict() {
     std::_Exit(98);
   const auto frame = comm::decode_control(bytes);
   if (!frame.ok() || frame->kind != comm::ControlKind::kVerdict) std::_Exit(97);
+  if (static_cast<int>(frame->generation) != number_of("RONDO_GENERATION")) std::_Exit(92);  // a keeper drops it
   std::printf("verdict: rank %d pid %d exit %d signal %d\n", frame->rank, frame->pid, frame->exit_code,
               frame->signal_number);
   std::fflush(stdout);
@@ -177,7 +178,13 @@ void act(const std::string& name, const std::string& value, int rank) {
   if (name == "sleep") return static_cast<void>(::poll(nullptr, 0, number));
   if (name == "late") return test::leave_a_late_rank(value);
   if (name == "until") {
-    while (::access(value.c_str(), F_OK) != 0) ::poll(nullptr, 0, 10);
+    for (int tries = 0; ::access(value.c_str(), F_OK) != 0; ++tries) {
+      if (tries == 2000) {
+        std::fprintf(stderr, "launcher_worker: %s does not come\n", value.c_str());
+        std::_Exit(93);
+      }
+      ::poll(nullptr, 0, 10);
+    }
     return;
   }
   if (name == "wait") wait_for_ever();
@@ -198,7 +205,10 @@ void act(const std::string& name, const std::string& value, int rank) {
   if (name == "verdict") return wait_for_verdict();
   if (name == "child") {
     const pid_t child = ::fork();
-    if (child == 0) wait_for_ever();
+    if (child == 0) {
+      ::alarm(60);  // nobody else ends it, should the launcher be killed
+      wait_for_ever();
+    }
     return write_bytes(STDOUT_FILENO, "child " + std::to_string(child) + "\n");
   }
   if (name == "hello") {
