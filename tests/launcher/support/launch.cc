@@ -40,7 +40,9 @@ Launch::Launch(const std::vector<std::string>& arguments, const Options& options
     variables[entry.substr(0, entry.find('='))] = entry.substr(entry.find('=') + 1);
   }
   for (const auto& [name, value] : options.environment) variables[name] = value;
-  std::vector<std::string> environment, words{options.program};
+  std::vector<std::string> environment;
+  // By the launcher's shim, which has the program killed when this process dies.
+  std::vector<std::string> words{RONDO_EXEC, std::to_string(::getpid()), "-", options.program, options.program};
   for (const auto& [name, value] : variables) environment.push_back(name + "=" + value);
   words.insert(words.end(), arguments.begin(), arguments.end());
   const auto pointers = [](std::vector<std::string>& list) {
@@ -56,8 +58,8 @@ Launch::Launch(const std::vector<std::string>& arguments, const Options& options
   posix_spawn_file_actions_adddup2(&actions, output->write_end.get(), STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, errors->write_end.get(), STDERR_FILENO);
   if (!options.folder.empty()) posix_spawn_file_actions_addchdir_np(&actions, options.folder.c_str());
-  const int error = posix_spawn(&pid_, options.program.c_str(), &actions, nullptr, pointers(words).data(),
-                                pointers(environment).data());
+  const int error =
+      posix_spawn(&pid_, RONDO_EXEC, &actions, nullptr, pointers(words).data(), pointers(environment).data());
   posix_spawn_file_actions_destroy(&actions);
   if (error != 0) throw std::runtime_error("cannot start " + options.program);
   output_ = std::move(output->read_end);

@@ -1,8 +1,10 @@
 #include "tests/launcher/support/worker_comm.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -73,8 +75,22 @@ void broadcast(Membership& in, int count) {
 }  // namespace
 
 void leave_a_late_rank(const std::string& path) {
-  if (std::string(std::getenv("RONDO_GENERATION")) != "0" || ::fork() != 0) return;
+  if (std::string(std::getenv("RONDO_GENERATION")) != "0") return;
+  // The launcher kills the process group of a rank that ended: this one ends only when the late one is out of it.
+  std::array<int, 2> out_of_reach{};
+  if (::pipe2(out_of_reach.data(), O_CLOEXEC) != 0) std::_Exit(94);
+  const pid_t late = ::fork();
+  if (late < 0) std::_Exit(94);
+  if (late != 0) {
+    ::close(out_of_reach[1]);
+    char nothing = 0;
+    if (::read(out_of_reach[0], &nothing, 1) != 0) std::_Exit(94);  // its end closes when it is out, or dead
+    ::close(out_of_reach[0]);
+    return;
+  }
   ::setsid();
+  ::alarm(60);  // nobody else ends it, should the test die
+  for (const int end : out_of_reach) ::close(end);
   const std::string sign = std::string(std::getenv("RONDO_RUN_DIR")) + "/logs/attempt-1/rank-0001.out";
   const auto works = [&] {
     std::ostringstream text;
