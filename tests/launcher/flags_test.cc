@@ -92,7 +92,7 @@ TEST(Flags, WhoseAbsenceWouldBeNoticedAreRefusedWithAWayOut) {
                                           {"--virtual-local-rank", "CUDA_VISIBLE_DEVICES"},
                                           {"--rdzv-backend=etcd", "there are static and c10d"},
                                           {"--master-addr=192.0.2.1", "is no address of this host"},
-                                          {"--master-addr=no-such-host.invalid", "leads nowhere"},
+                                          {"--master-addr=no..host", "leads nowhere"},
                                           {"--numa-binding=gpu", "there are node, socket"},
                                           {"--prefix=fancy", "there are auto, none, rank"},
                                           {"--max-restarts=-1", "--max-restarts -1: a whole number from 0"},
@@ -106,13 +106,20 @@ TEST(Flags, WhoseAbsenceWouldBeNoticedAreRefusedWithAWayOut) {
 }
 
 TEST(Flags, GiveTheRanksTheMasterPortThatWasAskedForAndRefuseOneInUse) {
-  launcher::Descriptor listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t length = sizeof address;
-  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), length), 0);
-  ASSERT_EQ(::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &length), 0);
+  const auto bound = [&] {
+    launcher::Descriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int on = 1;
+    ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    EXPECT_EQ(::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), length), 0);
+    EXPECT_EQ(::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &length), 0);
+    return socket;
+  };
+  const launcher::Descriptor holder = bound();  // keeps others off the port once the listener is gone
+  launcher::Descriptor listener = bound();
   ASSERT_EQ(::listen(listener.get(), 1), 0);
   const std::string port = std::to_string(ntohs(address.sin_port));
   const Ran taken = run_with({"--master-port", port});
