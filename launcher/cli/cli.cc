@@ -26,7 +26,7 @@ void print_help(std::FILE* out) {
 }  // namespace
 
 const std::vector<Verb>& all_verbs() {
-  static const std::vector<Verb> verbs{
+  static const std::vector<Verb> kVerbs{
       {"run", "start a program once per rank on this machine", run_command, describe_run},
       {"train", "train a shipped recipe on real data", train_command, describe_train},
       {"schedule", "what each rank does in an all-reduce, algorithm by algorithm", schedule_command, describe_schedule},
@@ -38,7 +38,7 @@ const std::vector<Verb>& all_verbs() {
        describe_completion},
       {"version", "what this build is (--json for programs)", version_command, describe_version},
   };
-  return verbs;
+  return kVerbs;
 }
 
 int run_cli(const std::vector<std::string>& arguments) {
