@@ -1,5 +1,6 @@
 #include "comm/group/data_thread.h"
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -50,7 +51,7 @@ struct DataThread::Shared {
       moving.store(true);
       const bool moved = waiting.load() == 0 && state->progress_carried();
       moving.store(false);
-      looks = moved ? kLooksAfterwards : looks - 1;
+      looks = moved ? kLooksAfterwards : std::max(looks - 1, 0);
       if (moved) continue;
       const std::vector<WaitHandle> handles = state->carried_handles();
       state.reset();

@@ -20,7 +20,22 @@ struct EndOfRun {
   int world_size = 1;
   TrainedState state;
   std::vector<double> losses;  // an epoch each, over all samples
+  std::vector<StateDifference> replicas;
 };
+
+/// By the hashes of all parameters that each rank left in the run's summary.
+std::vector<StateDifference> replica_differences(const fs::path& summary) {
+  std::ifstream file(summary);
+  const auto content = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
+  const auto hashes =
+      content.is_object() ? content.value("params_hash", std::vector<std::string>()) : std::vector<std::string>();
+  if (hashes.empty()) throw Error(summary.string() + " has no params_hash: the run did not end", ExitCode::kCorrupt);
+  StateDifference parameters{.slot = "parameters", .ranks = {}};
+  for (size_t rank = 1; rank < hashes.size(); ++rank) {
+    if (hashes[rank] != hashes[0]) parameters.ranks.push_back(static_cast<int>(rank));
+  }
+  return parameters.ranks.empty() ? std::vector<StateDifference>() : std::vector{parameters};
+}
 
 /// "state.fc1.weight.momentum_buffer" -> "momentum_buffer of \"fc1.weight\""; "step.fc1.weight" -> "step of ...";
 /// "group.0.lr" -> "lr of group 0".
@@ -34,7 +49,10 @@ std::string slot_of(const std::string& name) {
 
 EndOfRun read_run(const fs::path& folder) {
   const Checkpoint checkpoint = newest_valid_checkpoint(folder / "checkpoints").checkpoint;
-  EndOfRun end{.world_size = checkpoint.manifest.world_size, .state = {}, .losses = {}};
+  EndOfRun end{.world_size = checkpoint.manifest.world_size,
+               .state = {},
+               .losses = {},
+               .replicas = replica_differences(folder / "summary.json")};
   const auto model = SafetensorsFile::read(checkpoint.folder / kModelFile);
   for (const TensorRecord& record : model.tensors()) {
     end.state.tensors["parameter \"" + record.name + "\""] = to_tensor(record);
@@ -64,9 +82,13 @@ std::string json_of(const VerifyReport& report) {
                      {"rounding", slot.rounding},
                      {"is_rounding", slot.is_rounding()}});
   }
-  const nlohmann::ordered_json all{{"passed", report.passed()}, {"world_size", report.world_size},
-                                   {"variants", variants},      {"against_one", slots},
-                                   {"losses", report.losses},   {"losses_of_one", report.losses_of_one}};
+  const nlohmann::ordered_json all{{"passed", report.passed()},
+                                   {"world_size", report.world_size},
+                                   {"replicas_equal", report.replicas.empty()},
+                                   {"variants", variants},
+                                   {"against_one", slots},
+                                   {"losses", report.losses},
+                                   {"losses_of_one", report.losses_of_one}};
   return all.dump(2) + "\n";
 }
 
@@ -78,9 +100,8 @@ int run_verify_tool(const std::vector<std::string>& arguments) {
   if (words.size() < 3) throw Error("expected FOLDER REFERENCE ONE VARIANT...", ExitCode::kUsage);
   const fs::path folder = words[0];
   const EndOfRun together = read_run(folder / words[1]), alone = read_run(folder / words[2]);
-  // Replicas: each run has compared them itself, and fails when they differ.
   VerifyReport report{.world_size = together.world_size,
-                      .replicas = {},
+                      .replicas = together.replicas,
                       .variants = {},
                       .against_one = distances(together.state, alone.state),
                       .losses = together.losses,

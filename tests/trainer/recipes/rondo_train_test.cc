@@ -293,6 +293,14 @@ TEST_F(RondoTrain, VerifyFindsTheSameBitsInEveryWayAndRoundingAgainstOneProcess)
   EXPECT_EQ(kinds, (std::set<std::string>{"lr", "momentum_buffer", "parameter"}));
   const json alone = json::parse(test::read_file("verified/one-process/summary.json"));
   EXPECT_EQ(alone["world_size"], 1);
+  EXPECT_EQ(report["replicas_equal"], true);
+  json summary = json::parse(test::read_file("verified/all-ranks/summary.json"));
+  summary["params_hash"][1] = "00";
+  test::write_file("verified/all-ranks/summary.json", summary.dump());
+  const std::string tool = (fs::path(RONDO_PROGRAM).parent_path() / "rondo-train").string();
+  const Outcome unequal = run_program({tool, "verify", "verified", "all-ranks", "one-process", "once-more"});
+  EXPECT_EQ(unequal.exit_code, 7) << unequal.err;
+  EXPECT_THAT(unequal.out, HasSubstr("DIFFER: parameters, first on rank 1"));
   EXPECT_EQ(alone["steps"], json::parse(test::read_file("verified/all-ranks/summary.json"))["steps"]);
 }
 
