@@ -218,9 +218,10 @@ void Hosts::lose(int cable, int per_10000) { filter(cable, "loss", per_10000 == 
 // The byte lies 64 behind the start of the TCP header, which is at most 60 long. Packets of a veth carry no TCP
 // checksum yet ("partial"), so that nobody misses the right one. A shaped cable cuts large packets and gives each a
 // checksum: there TCP itself drops what is wrong.
-void Hosts::corrupt(int cable, int per_10000) {
-  const std::string change = "meta l4proto tcp meta length > 200 " + some_of(per_10000) + "@th,512,8 set 0xa5";
-  filter(cable, "corruption", per_10000 == 0 ? "" : change);
+void Hosts::corrupt(int cable, int one_of) {
+  const std::string counted = one_of <= 1 ? "" : "numgen inc mod " + std::to_string(one_of) + " 0 ";
+  const std::string change = "meta l4proto tcp meta length > 200 " + counted + "@th,512,8 set 0xa5";
+  filter(cable, "corruption", one_of == 0 ? "" : change);
 }
 
 Hosts::Traffic Hosts::sent(int cable, int host) const {

@@ -59,9 +59,9 @@ class Hosts {
   void shape(int cable, int megabit_per_second);
   /// Of 10,000 packets so many are lost, in each direction. 0: none again.
   void lose(int cable, int per_10000);
-  /// Of 10,000 packets with TCP payload in so many one byte of it is changed, in each direction; no checksum of IP or
-  /// TCP tells. 0: none again.
-  void corrupt(int cable, int per_10000);
+  /// Of each `one_of` packets with TCP payload the first gets a wrong byte, in each direction; no checksum of IP or TCP
+  /// tells. Counted and not drawn, so that what is sent again gets through. 0: none again.
+  void corrupt(int cable, int one_of);
 
   struct Traffic {
     uint64_t bytes = 0, packets = 0;  // with their headers from Ethernet on

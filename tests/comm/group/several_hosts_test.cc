@@ -71,8 +71,8 @@ class SeveralHosts : public testing::Test {
     std::vector<std::string> warnings;                // the last of each rank that warned
     std::array<test::Hosts::Traffic, kPerHost> sent;  // by host, during the rounds
   };
-  /// Of the packets over the cable during the rounds, so many get a wrong byte.
-  Run run(const std::string& algorithm, int elements = kElements, int corrupt_per_10000 = 0) {
+  /// Of so many packets over the cable during the rounds, one gets a wrong byte; 0: none does.
+  Run run(const std::string& algorithm, int elements = kElements, int corrupt_one_of = 0) {
     Run result;
     test::JobOverHosts job(*hosts_, {.program = RONDO_SEVERAL_HOSTS_WORKER,
                                      .arguments = {algorithm, std::to_string(elements), std::to_string(kRounds)},
@@ -90,7 +90,7 @@ class SeveralHosts : public testing::Test {
     hosts_->expect_no_shared_memory(job.hosts_and_processes());
     std::array<test::Hosts::Traffic, kPerHost> before;
     for (int host : {0, 1}) before[static_cast<size_t>(host)] = hosts_->sent(cable_, host);
-    hosts_->corrupt(cable_, corrupt_per_10000);
+    hosts_->corrupt(cable_, corrupt_one_of);
     job.signal_all(SIGCONT);
     for (int rank = 0; rank < kRanks; ++rank) {
       const json said = say(job, rank);
@@ -178,7 +178,7 @@ TEST_F(SeveralHosts, OnePacketInAHundredWithAWrongByteGivesRightSumsAndTheLinkIs
   ASSERT_FALSE(damaged.warnings.empty());
   EXPECT_THAT(damaged.warnings, testing::Each(testing::ContainsRegex(
                                     "the link from rank [0-3] at .*10\\..* to rank [0-3] at .* had [0-9]+ faults?")));
-  std::printf("{\"metric\":\"two_hosts_corrupt\",\"per_10000\":100,\"faults\":%llu,\"ms_per_round\":%.1f}\n",
+  std::printf("{\"metric\":\"two_hosts_corrupt\",\"one_of\":100,\"faults\":%llu,\"ms_per_round\":%.1f}\n",
               static_cast<unsigned long long>(damaged.faults), damaged.seconds * 1e3 / kRounds);
 }
 
