@@ -17,13 +17,14 @@ Colour colour_of(int fd) {
 
 }  // namespace
 
-Display::Display(Console& console, DisplayOptions options, Place place)
+Display::Display(Console& console, DisplayOptions options, std::vector<std::string> hosts)
     : console_(console),
       options_(std::move(options)),
-      place_(std::move(place)),
+      hosts_(std::move(hosts)),
       output_colour_(colour_of(STDOUT_FILENO)),
       error_colour_(colour_of(STDERR_FILENO)) {
-  if (options_.equal_lines == DisplayOptions::EqualLines::kCollapsed && place_.ranks > 1) merger_.emplace(place_.ranks);
+  if (options_.equal_lines == DisplayOptions::EqualLines::kCollapsed && hosts_.size() > 1)
+    merger_.emplace(static_cast<int>(hosts_.size()));
 }
 
 void Display::line(int rank, Channel channel, std::string_view text, comm::TimePoint now) {
@@ -37,12 +38,12 @@ void Display::line(int rank, Channel channel, std::string_view text, comm::TimeP
 
 void Display::say(int rank, std::string_view text) {
   const Prefix prefix = options_.prefix == Prefix::kJson ? Prefix::kJson : Prefix::kNone;
-  console_.line(
-      Channel::kOutput,
-      format_line(
-          prefix, Colour::kNone,
-          {.ranks = {rank}, .channel = Channel::kOutput, .time = std::chrono::system_clock::now(), .host = place_.host},
-          text));
+  console_.line(Channel::kOutput, format_line(prefix, Colour::kNone,
+                                              {.ranks = {rank},
+                                               .channel = Channel::kOutput,
+                                               .time = std::chrono::system_clock::now(),
+                                               .host = hosts_[static_cast<size_t>(rank)]},
+                                              text));
 }
 
 void Display::flush_due(comm::TimePoint now) {
@@ -60,13 +61,14 @@ LineMerger::Emit Display::show_merged() {
 void Display::show(const std::vector<int>& ranks, Channel channel, std::string_view text) {
   const bool bare = channel == Channel::kOutput && ranks.front() == 0 && ranks.size() == 1 &&
                     options_.rank_zero == DisplayOptions::RankZero::kBare;
-  const Prefix usual = place_.ranks > 1 && !bare ? Prefix::kRank : Prefix::kNone;
+  const Prefix usual = hosts_.size() > 1 && !bare ? Prefix::kRank : Prefix::kNone;
   const Colour colour = channel == Channel::kOutput ? output_colour_ : error_colour_;
-  console_.line(
-      channel,
-      format_line(options_.prefix.value_or(usual), colour,
-                  {.ranks = ranks, .channel = channel, .time = std::chrono::system_clock::now(), .host = place_.host},
-                  text));
+  console_.line(channel, format_line(options_.prefix.value_or(usual), colour,
+                                     {.ranks = ranks,
+                                      .channel = channel,
+                                      .time = std::chrono::system_clock::now(),
+                                      .host = hosts_[static_cast<size_t>(ranks.front())]},
+                                     text));
 }
 
 }  // namespace rondo::launcher

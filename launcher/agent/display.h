@@ -24,11 +24,8 @@ struct DisplayOptions {
 
 class Display {
  public:
-  struct Place {
-    int ranks = 1;
-    std::string host;
-  };
-  Display(Console& console, DisplayOptions options, Place place);
+  /// `hosts`: where each rank of the job runs.
+  Display(Console& console, DisplayOptions options, std::vector<std::string> hosts);
 
   /// A line that a rank wrote, as it is.
   void line(int rank, Channel channel, std::string_view text, comm::TimePoint now);
@@ -44,7 +41,7 @@ class Display {
 
   Console& console_;
   const DisplayOptions options_;
-  const Place place_;
+  const std::vector<std::string> hosts_;
   const Colour output_colour_, error_colour_;
   std::optional<LineMerger> merger_;  // when equal lines are collapsed
 };

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "launcher/agent/agent.h"
 #include "launcher/agent/core_map.h"
+#include "launcher/agent/job_request.h"
 #include "launcher/agent/worker_environment.h"
 
 namespace rondo::launcher {

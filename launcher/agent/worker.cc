@@ -13,37 +13,37 @@
 
 namespace rondo::launcher {
 
-bool OutputStream::read(comm::TimePoint now, Display& display) {
+bool OutputStream::read(comm::TimePoint now, AgentEvents& to) {
   std::array<char, 64 * 1024> buffer;
   const ssize_t count = ::read(pipe_.get(), buffer.data(), buffer.size());
   if (count < 0) return errno == EAGAIN || errno == EINTR;
   if (count == 0) return false;
   const std::string_view bytes(buffer.data(), static_cast<size_t>(count));
   log_.write(bytes);
-  lines_.feed(bytes, now, show_on(display, now));
+  lines_.feed(bytes, now, tell(to, now));
   return true;
 }
 
-void OutputStream::flush_stale(comm::TimePoint now, Display& display) {
+void OutputStream::flush_stale(comm::TimePoint now, AgentEvents& to) {
   const auto at = lines_.stale_at();
   if (!at || *at > now) return;
   // Silence of the rank, not slowness of this loop, makes a line stale: what waits in the pipe is read first.
   int waiting = 0;
   if (pipe_.open() && ::ioctl(pipe_.get(), FIONREAD, &waiting) == 0 && waiting > 0) return lines_.postpone(now);
-  lines_.flush_stale(now, show_on(display, now));
+  lines_.flush_stale(now, tell(to, now));
 }
 
-void OutputStream::finish(comm::TimePoint now, Display& display) {
-  lines_.finish(show_on(display, now));
+void OutputStream::finish(comm::TimePoint now, AgentEvents& to) {
+  lines_.finish(tell(to, now));
   pipe_.reset();
 }
 
 void OutputStream::log_line(const std::string& line) { log_.write(line + "\n"); }
 
-LineAssembler::Emit OutputStream::show_on(Display& display, comm::TimePoint now) {
-  return [this, &display, now](std::string_view line) {
+LineAssembler::Emit OutputStream::tell(AgentEvents& to, comm::TimePoint now) {
+  return [this, &to, now](std::string_view line) {
     constexpr size_t kKeptLines = 20;
-    display.line(name_.rank, name_.channel, line, now);
+    to.line(name_.rank, name_.channel, line, now);
     last_lines_.emplace_back(line);
     if (last_lines_.size() > kKeptLines) last_lines_.pop_front();
   };

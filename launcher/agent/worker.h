@@ -6,9 +6,9 @@
 #include <functional>
 #include <string>
 
+#include "launcher/agent/agent_link.h"
 #include "launcher/agent/capped_log.h"
 #include "launcher/agent/channels.h"
-#include "launcher/agent/display.h"
 #include "launcher/agent/failure.h"
 #include "launcher/agent/lines.h"
 #include "launcher/agent/spawn.h"
@@ -16,7 +16,7 @@
 
 namespace rondo::launcher {
 
-/// One of a worker's output streams: everything goes raw into its log, line by line to the display.
+/// One of a worker's output streams: everything goes raw into its log, line by line to the coordinator.
 class OutputStream {
  public:
   struct Name {
@@ -28,18 +28,18 @@ class OutputStream {
   int handle() const { return pipe_.get(); }
   bool open() const { return pipe_.open(); }
   /// Reads what is there, at most 64 KiB. False when the stream ended.
-  bool read(comm::TimePoint now, Display& display);
+  bool read(comm::TimePoint now, AgentEvents& to);
   std::optional<comm::TimePoint> stale_at() const { return lines_.stale_at(); }
-  void flush_stale(comm::TimePoint now, Display& display);
+  void flush_stale(comm::TimePoint now, AgentEvents& to);
   /// Shows what is left and closes.
-  void finish(comm::TimePoint now, Display& display);
+  void finish(comm::TimePoint now, AgentEvents& to);
   /// Writes a line into the log only.
   void log_line(const std::string& line);
   /// The last 20 lines, printable.
   std::deque<std::string> last_lines() const;
 
  private:
-  LineAssembler::Emit show_on(Display& display, comm::TimePoint now);
+  LineAssembler::Emit tell(AgentEvents& to, comm::TimePoint now);
 
   Name name_;
   Descriptor pipe_;
@@ -58,7 +58,8 @@ struct Worker {
   ControlLink control;
   comm::Region flight;  // what its flight recorder writes into
   RankEvidence evidence;
-  bool speaks_rondo = false;  // sent a beat or a message: it will end by itself after a verdict
+  bool speaks_rondo = false;  // sent a beat or a message
+  bool output_told = false;   // that its output ended
 
   bool alive() const { return !evidence.ending; }
 };

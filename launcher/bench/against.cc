@@ -6,11 +6,11 @@
 #include <fstream>
 #include <sstream>
 
-#include "launcher/agent/agent.h"
 #include "launcher/agent/programs.h"
 #include "launcher/base/exit_codes.h"
 #include "launcher/base/text.h"
 #include "launcher/bench/comparison.h"
+#include "launcher/coordinator/job.h"
 
 namespace rondo::launcher {
 namespace {

@@ -8,12 +8,12 @@
 #include <map>
 #include <sstream>
 
-#include "launcher/agent/agent.h"
 #include "launcher/agent/programs.h"
 #include "launcher/base/exit_codes.h"
 #include "launcher/base/version.h"
 #include "launcher/bench/contenders.h"
 #include "launcher/bench/training_rows.h"
+#include "launcher/coordinator/job.h"
 
 namespace rondo::launcher {
 namespace {

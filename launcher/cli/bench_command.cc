@@ -3,7 +3,6 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "launcher/agent/agent.h"
 #include "launcher/agent/ask.h"
 #include "launcher/agent/programs.h"
 #include "launcher/base/exit_codes.h"
@@ -13,6 +12,7 @@
 #include "launcher/cli/nearest_name.h"
 #include "launcher/cli/options.h"
 #include "launcher/cli/verbs.h"
+#include "launcher/coordinator/job.h"
 
 namespace rondo::launcher {
 namespace {

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "launcher/agent/agent.h"
 #include "launcher/agent/job_plan.h"
+#include "launcher/agent/job_request.h"
 #include "launcher/cli/flag_sources.h"
 
 namespace rondo::launcher {

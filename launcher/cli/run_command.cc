@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "launcher/agent/agent.h"
 #include "launcher/agent/programs.h"
 #include "launcher/base/exit_codes.h"
 #include "launcher/base/text.h"
@@ -14,6 +13,7 @@
 #include "launcher/cli/options.h"
 #include "launcher/cli/run_flags.h"
 #include "launcher/cli/verbs.h"
+#include "launcher/coordinator/job.h"
 
 namespace rondo::launcher {
 namespace {

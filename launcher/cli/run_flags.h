@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "launcher/agent/agent.h"
+#include "launcher/agent/job_request.h"
 #include "launcher/cli/flag_sources.h"
 #include "launcher/cli/options.h"
 

@@ -5,7 +5,6 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "launcher/agent/agent.h"
 #include "launcher/agent/ask.h"
 #include "launcher/agent/programs.h"
 #include "launcher/base/exit_codes.h"
@@ -14,6 +13,7 @@
 #include "launcher/cli/options.h"
 #include "launcher/cli/verbs.h"
 #include "launcher/cli/verify_runs.h"
+#include "launcher/coordinator/job.h"
 
 namespace rondo::launcher {
 namespace {

@@ -1,8 +1,4 @@
-/// The agent: starts the ranks of a job on this machine, passes on what they write, and decides how the run ended.
-///
-/// Threading: everything on the calling thread, which must be the process's main thread (see spawn.h); beside it only
-/// the store's thread (rondo/comm/store.h), which writes refused connections into the event
-/// log and shares nothing else.
+/// What a run was asked to be: of `rondo run`, `rondo train` and the benches.
 #pragma once
 
 #include <signal.h>
@@ -22,7 +18,7 @@ namespace rondo::launcher {
 struct JobRequest {
   std::string program;                 // resolved path
   std::vector<std::string> arguments;  // argv, the program's name first
-  int ranks = 1;
+  int ranks = 1;                       // on this host
   Binding binding = Binding::kCores;
   std::chrono::milliseconds grace{10'000};
   std::vector<int> stop_signals{SIGINT, SIGTERM, SIGHUP, SIGQUIT};  // passed on to the ranks, which end then
@@ -40,8 +36,5 @@ struct JobRequest {
   };
   std::function<void(const Facts&)> announce;
 };
-
-/// Runs the job to its end. The result is the exit code of `rondo`; an error means that no rank was started.
-comm::Result<int> run_job(JobRequest request);
 
 }  // namespace rondo::launcher

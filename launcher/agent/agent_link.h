@@ -1,0 +1,72 @@
+/// What the agent of a host and the coordinator of the job say to each other. On the coordinator's own host they call
+/// each other; between hosts the calls travel.
+///
+/// Ranks are those of the job. Main thread only, on both sides.
+#pragma once
+
+#include <signal.h>
+
+#include <deque>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+
+#include "launcher/agent/console.h"
+#include "launcher/agent/failure.h"
+#include "proto/worker.pb.h"
+#include "rondo/comm/status.h"
+
+namespace rondo::launcher {
+
+/// Where a host's agent tells what happens to its ranks.
+class AgentEvents {
+ public:
+  virtual ~AgentEvents() = default;
+
+  virtual void started(int rank, pid_t pid) = 0;
+  /// The ranks of this host cannot be started, or not all; those that were are dead. Nothing else comes.
+  virtual void start_failed(const comm::Status& why) = 0;
+  virtual void line(int rank, Channel channel, std::string_view text, comm::TimePoint now) = 0;
+  /// The rank's first beat or message: such a rank ends by itself after a verdict.
+  virtual void speaks_rondo(int rank) = 0;
+  virtual void message(int rank, const proto::WorkerMessage& message) = 0;
+  virtual void ended(int rank, const RankEvidence& evidence) = 0;
+  /// After ended(), when the last line has been told.
+  struct Traces {
+    std::deque<std::string> last_lines;  // of stderr, printable
+    std::string log_path;                // stderr's, on its host
+  };
+  virtual void output_ended(int rank, const Traces& traces) = 0;
+  /// For events.jsonl.
+  virtual void event(const char* kind, const nlohmann::json& fields) = 0;
+  /// Lines wait for a slow reader: the agent lets its ranks wait too.
+  virtual bool congested() const = 0;
+};
+
+/// Why the ranks of a generation are to end.
+struct Verdict {
+  int rank = -1;
+  pid_t pid = -1;
+  Ending ending;
+};
+
+/// What the coordinator has the agent of a host do.
+class AgentOrders {
+ public:
+  virtual ~AgentOrders() = default;
+
+  /// Starts this host's ranks as generation `generation`; those of the one before are forgotten.
+  virtual void start(int generation) = 0;
+  /// Every rank that is left is told by its control connection.
+  virtual void tell(const Verdict& verdict) = 0;
+  /// To the process group of every living rank.
+  virtual void stop(int signal) = 0;
+  /// Keeps what the ranks' flight recorders hold now.
+  virtual void write_flights(const std::string& cause) = 0;
+  /// Tells at once of ranks that have ended; an agent of another host does so anyway.
+  virtual void look() = 0;
+  /// Waits for no more output: tells of what is there.
+  virtual void end_output() = 0;
+};
+
+}  // namespace rondo::launcher

@@ -1,0 +1,72 @@
+/// The agent of a host: starts the job's ranks on this machine, passes on what they write and say, and carries out what
+/// the coordinator decides. It decides nothing itself.
+///
+/// Threading: everything on the calling thread, which must be the process's main thread (see spawn.h).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launcher/agent/agent_link.h"
+#include "launcher/agent/event_loop.h"
+#include "launcher/agent/job_plan.h"
+#include "launcher/agent/run_folder.h"
+#include "launcher/agent/worker.h"
+
+namespace rondo::launcher {
+
+class HostAgent final : public AgentOrders {
+ public:
+  /// What its ranks start with, in every generation.
+  struct Setting {
+    std::vector<RankPlan> plan;
+    JobFacts facts;  // the generation is filled in
+    std::string secret_bytes;
+    sigset_t signal_mask{};  // the ranks'
+  };
+  /// All but `setting` must outlive it.
+  HostAgent(const JobRequest& request, EventLoop& loop, RunFolder& folder, AgentEvents& events, Setting setting);
+
+  void start(int generation) override;
+  void tell(const Verdict& verdict) override;
+  void stop(int signal) override;
+  void write_flights(const std::string& cause) override;
+  void look() override;
+  void end_output() override;
+
+  /// What only time brings: lines that stay unfinished, output that nobody reads. After every turn of the loop.
+  void on_time(comm::TimePoint now);
+  /// When on_time() has something to do again.
+  std::optional<comm::TimePoint> next_moment() const;
+
+ private:
+  comm::Status start_ranks(int generation);
+  comm::Status watch(Worker& worker);
+  comm::Status watch_output(Worker& worker);
+  void forget_ranks();
+
+  void on_output(Worker& worker, OutputStream& stream);
+  void on_messages(Worker& worker);
+  void on_control(Worker& worker);
+  void on_process(Worker& worker);
+  void heard(Worker& worker);
+  void finish(OutputStream& stream);
+  void output_may_have_ended(Worker& worker);
+  void hold_output_while_congested();
+  bool any_alive() const;
+
+  const JobRequest& request_;
+  EventLoop& loop_;
+  RunFolder& folder_;
+  AgentEvents& events_;
+  const Setting setting_;
+  bool output_held_ = false;  // nobody takes our output: the ranks' pipes are not read
+
+  // Of this generation.
+  int generation_ = 0;
+  std::vector<Worker> workers_;              // by local rank; not resized once watched
+  std::optional<comm::TimePoint> last_end_;  // when the last living rank ended
+};
+
+}  // namespace rondo::launcher

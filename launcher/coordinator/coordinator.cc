@@ -1,0 +1,260 @@
+#include "launcher/coordinator/coordinator.h"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "launcher/agent/report.h"
+#include "launcher/base/exit_codes.h"
+#include "launcher/base/text.h"
+
+namespace rondo::launcher {
+namespace {
+
+using comm::Clock;
+using comm::TimePoint;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kOwnErrorsFor{3000};  // workers that speak Rondo end by themselves after a verdict
+constexpr milliseconds kDrainFor{500};       // output of a run that was stopped, while nobody reads ours
+constexpr milliseconds kUnkillableAfter{5000};
+constexpr milliseconds kConsoleRetry{5};  // while a reader of our output takes nothing
+
+std::vector<std::string> host_of_rank(const std::vector<Coordinator::Host>& hosts) {
+  std::vector<std::string> names;
+  for (const Coordinator::Host& host : hosts) names.insert(names.end(), static_cast<size_t>(host.ranks), host.name);
+  return names;
+}
+
+}  // namespace
+
+Coordinator::Coordinator(const JobRequest& request, Console& console, EventLog& events, const std::vector<Host>& hosts)
+    : request_(request),
+      console_(console),
+      events_(events),
+      hosts_(hosts),
+      display_(console, request.display, host_of_rank(hosts)) {}
+
+void Coordinator::start() {
+  ranks_.clear();
+  for (const Host& host : hosts_)
+    ranks_.insert(ranks_.end(), static_cast<size_t>(host.ranks), Rank{.host = &host.name});
+  start_error_ = {};
+  culprit_.reset();
+  for (std::optional<TimePoint>* moment : {&judge_at_, &terminate_at_, &kill_at_, &give_up_at_, &last_end_})
+    moment->reset();
+  for (AgentOrders* agent : agents_) agent->start(generation_);
+}
+
+// --- what comes in
+
+void Coordinator::started(int rank, pid_t pid) {
+  at(rank).pid = pid;
+  at(rank).started = true;
+}
+
+void Coordinator::start_failed(const comm::Status& why) {
+  if (start_error_.ok()) start_error_ = why;
+}
+
+void Coordinator::line(int rank, Channel channel, std::string_view text, TimePoint now) {
+  display_.line(rank, channel, text, now);
+}
+
+void Coordinator::speaks_rondo(int rank) { at(rank).speaks_rondo = true; }
+
+void Coordinator::message(int rank, const proto::WorkerMessage& message) {
+  switch (message.content_case()) {
+    case proto::WorkerMessage::kHello:
+      events_.write("hello", {{"rank", rank},
+                              {"program", message.hello().program()},
+                              {"torch", message.hello().torch_version()},
+                              {"joined", message.hello().joined()}});
+      break;
+    case proto::WorkerMessage::kProgress: {
+      const auto& said = message.progress();
+      if (rank != 0) break;
+      console_.progress({.epoch = said.epoch(),
+                         .epochs = said.epochs(),
+                         .step = said.step(),
+                         .steps = said.steps(),
+                         .loss = said.loss(),
+                         .learning_rate = said.learning_rate(),
+                         .samples_per_second = said.samples_per_second(),
+                         .phase = said.phase()},
+                        Clock::now());
+      break;
+    }
+    case proto::WorkerMessage::kSay:
+      display_.say(rank, message.say().line());
+      break;
+    case proto::WorkerMessage::kFailure:
+      events_.write("failure", {{"rank", rank},
+                                {"culprit", message.failure().culprit_rank()},
+                                {"code", message.failure().code()},
+                                {"text", message.failure().text()},
+                                {"exit_code", message.failure().exit_code()}});
+      break;
+    case proto::WorkerMessage::kGoodbye:
+    case proto::WorkerMessage::CONTENT_NOT_SET:
+      break;
+  }
+}
+
+void Coordinator::ended(int rank, const RankEvidence& evidence) {
+  at(rank).evidence = evidence;
+  if (!any_alive()) last_end_ = Clock::now();
+}
+
+void Coordinator::output_ended(int rank, const Traces& traces) {
+  at(rank).traces = traces;
+  at(rank).output_ended = true;
+}
+
+void Coordinator::event(const char* kind, const nlohmann::json& fields) { events_.write(kind, fields); }
+
+void Coordinator::on_stop_signal(int signal) {
+  const TimePoint now = Clock::now();
+  for (AgentOrders* agent : agents_) agent->look();  // who failed before the signal keeps the blame
+  decide(TimePoint::max());
+  events_.write("signal", {{"signal", signal}});
+  if (stopped_by_) {
+    kill_at_ = now;  // asked again: no more patience
+    return;
+  }
+  stopped_by_ = signal;
+  write_flights("signal");  // before the ranks are disturbed: a user stops what hangs
+  kill_at_ = std::min(kill_at_.value_or(TimePoint::max()), now + request_.grace);
+  stop_ranks(signal, now);
+}
+
+void Coordinator::on_flight_request() { write_flights("request"); }
+
+// --- what is decided
+
+bool Coordinator::any_alive() const {
+  return std::any_of(ranks_.begin(), ranks_.end(), [](const Rank& rank) { return rank.alive(); });
+}
+
+std::vector<RankEvidence> Coordinator::evidence() const {
+  std::vector<RankEvidence> all;
+  for (const Rank& rank : ranks_) all.push_back(rank.evidence);
+  return all;
+}
+
+void Coordinator::decide(TimePoint now) {
+  if (culprit_ || stopped_by_) return;
+  const Judgement judgement = judge(evidence(), now);
+  judge_at_ = judgement.until;
+  if (!judgement.culprit) return;
+  culprit_ = judgement.culprit;
+  announce_verdict(now);
+}
+
+void Coordinator::announce_verdict(TimePoint now) {
+  const Rank& culprit = at(*culprit_);
+  const Ending& ending = *culprit.evidence.ending;
+  events_.write("verdict",
+                {{"rank", *culprit_}, {"host", *culprit.host}, {"pid", culprit.pid}, {"cause", ending.describe()}});
+  for (AgentOrders* agent : agents_) agent->tell({.rank = *culprit_, .pid = culprit.pid, .ending = ending});
+  const bool all_speak =
+      std::all_of(ranks_.begin(), ranks_.end(), [](const Rank& rank) { return !rank.alive() || rank.speaks_rondo; });
+  terminate_at_ = all_speak ? now + kOwnErrorsFor : now;
+  write_flights("failure");
+}
+
+void Coordinator::write_flights(const char* cause) {
+  for (AgentOrders* agent : agents_) agent->write_flights(cause);
+}
+
+void Coordinator::stop_ranks(int signal, TimePoint now) {
+  for (AgentOrders* agent : agents_) agent->stop(signal);
+  events_.write("stop", {{"signal", signal}});
+  if (signal == SIGKILL) give_up_at_ = now + kUnkillableAfter;
+}
+
+void Coordinator::on_time(TimePoint now) {
+  display_.flush_due(now);
+  console_.flush();
+  decide(now);
+  if (!any_alive()) return;
+  if (terminate_at_ && *terminate_at_ <= now && !kill_at_) {
+    stop_ranks(SIGTERM, now);
+    kill_at_ = now + request_.grace;
+  }
+  if (kill_at_ && *kill_at_ <= now && !give_up_at_) stop_ranks(SIGKILL, now);
+}
+
+std::optional<TimePoint> Coordinator::next_moment(TimePoint now) const {
+  std::optional<TimePoint> next;
+  const auto consider = [&](const std::optional<TimePoint>& moment) {
+    if (moment) next = next ? std::min(*next, *moment) : *moment;
+  };
+  consider(display_.due());
+  if (!culprit_) consider(judge_at_);
+  if (!kill_at_) consider(terminate_at_);
+  if (!give_up_at_) consider(kill_at_);
+  consider(give_up_at_);
+  if (last_end_ && stopped_by_) consider(*last_end_ + kDrainFor);
+  if (console_.waiting()) consider(now + kConsoleRetry);
+  return next;
+}
+
+bool Coordinator::finished(TimePoint now) const {
+  if (any_alive()) return give_up_at_ && *give_up_at_ <= now;
+  const bool drained = std::all_of(ranks_.begin(), ranks_.end(), [](const Rank& rank) { return rank.output_ended; });
+  return drained || (stopped_by_ && last_end_ && now >= *last_end_ + kDrainFor);
+}
+
+std::optional<int> Coordinator::conclude_generation() {
+  console_.end_progress();
+  for (AgentOrders* agent : agents_) agent->end_output();
+  display_.flush_all();
+  for (size_t i = 0; i < ranks_.size(); ++i) {
+    if (!ranks_[i].alive()) continue;
+    console_.line(Channel::kErrors, "rondo: rank " + std::to_string(i) + " (pid " + std::to_string(ranks_[i].pid) +
+                                        ") does not die; it hangs in the kernel. Giving up on it");
+  }
+  decide(TimePoint::max());
+  const int code = report();
+  if (!may_start_again(code)) return code;
+  start_again();
+  return std::nullopt;
+}
+
+/// Says who failed. The result is what the run's exit code would be.
+int Coordinator::report() {
+  if (culprit_) {
+    write_flights("failure");  // again: by now every rank has noted its own error
+    std::vector<RankStory> stories;
+    for (size_t i = 0; i < ranks_.size(); ++i) {
+      const Rank& rank = ranks_[i];
+      stories.push_back({.rank = static_cast<int>(i),
+                         .pid = rank.pid,
+                         .host = *rank.host,
+                         .evidence = rank.evidence,
+                         .last_lines = rank.traces.last_lines,
+                         .log_path = rank.traces.log_path});
+    }
+    for (const std::string& line : failure_report(stories, *culprit_)) console_.line(Channel::kErrors, line);
+    return at(*culprit_).evidence.ending->code();
+  }
+  if (!stopped_by_) return kExitOk;
+  console_.line(Channel::kErrors, "rondo: stopped by signal " + signal_text(*stopped_by_));
+  return kExitSignalBase + *stopped_by_;
+}
+
+bool Coordinator::may_start_again(int code) const {
+  return code != kExitOk && culprit_ && !stopped_by_ && !any_alive() && generation_ < request_.max_restarts;
+}
+
+void Coordinator::start_again() {
+  ++generation_;
+  console_.line(Channel::kErrors, "rondo: all ranks start again, restart " + std::to_string(generation_) + " of " +
+                                      std::to_string(request_.max_restarts));
+  events_.write("restart", {{"generation", generation_}, {"culprit", *culprit_}});
+  start();
+}
+
+}  // namespace rondo::launcher

@@ -1,0 +1,98 @@
+/// The coordinator of a job: shows what the ranks of all hosts write, decides who failed first, when ranks are stopped
+/// or started again, and how the run ended. It touches no process: the agents of the hosts do (agent_link.h).
+///
+/// Threading: everything on the calling thread.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launcher/agent/agent_link.h"
+#include "launcher/agent/display.h"
+#include "launcher/agent/event_log.h"
+#include "launcher/agent/job_request.h"
+
+namespace rondo::launcher {
+
+class Coordinator final : public AgentEvents {
+ public:
+  /// A host and the ranks that it has.
+  struct Host {
+    std::string name;
+    int ranks = 1;
+  };
+  /// `hosts` in the order of their ranks. All but `hosts` must outlive it.
+  Coordinator(const JobRequest& request, Console& console, EventLog& events, const std::vector<Host>& hosts);
+
+  /// Who carries out what it decides: one a host, in their order. Before start().
+  void attend(std::vector<AgentOrders*> agents) { agents_ = std::move(agents); }
+  /// Has every host start its ranks.
+  void start();
+
+  // From the agents.
+  void started(int rank, pid_t pid) override;
+  void start_failed(const comm::Status& why) override;
+  void line(int rank, Channel channel, std::string_view text, comm::TimePoint now) override;
+  void speaks_rondo(int rank) override;
+  void message(int rank, const proto::WorkerMessage& message) override;
+  void ended(int rank, const RankEvidence& evidence) override;
+  void output_ended(int rank, const Traces& traces) override;
+  void event(const char* kind, const nlohmann::json& fields) override;
+  bool congested() const override { return console_.congested(); }
+
+  /// A signal that stops the run, from the user or the system; the second one kills.
+  void on_stop_signal(int signal);
+  /// Somebody asks for the flight records.
+  void on_flight_request();
+  void on_time(comm::TimePoint now);
+  std::optional<comm::TimePoint> next_moment(comm::TimePoint now) const;
+
+  /// Nothing more is to come of this generation.
+  bool finished(comm::TimePoint now) const;
+  /// After finished(): shows what is left and who failed, and starts all ranks again if that is wanted; else the result
+  /// is the run's exit code.
+  std::optional<int> conclude_generation();
+  /// Why ranks could not be started.
+  const comm::Status& start_error() const { return start_error_; }
+
+ private:
+  struct Rank {
+    const std::string* host;
+    pid_t pid = -1;
+    bool started = false, speaks_rondo = false, output_ended = false;
+    RankEvidence evidence;
+    Traces traces;
+    bool alive() const { return started && !evidence.ending; }
+  };
+
+  Rank& at(int rank) { return ranks_[static_cast<size_t>(rank)]; }
+  bool any_alive() const;
+  std::vector<RankEvidence> evidence() const;
+  void decide(comm::TimePoint now);
+  void announce_verdict(comm::TimePoint now);
+  void stop_ranks(int signal, comm::TimePoint now);
+  void write_flights(const char* cause);
+  int report();
+  bool may_start_again(int code) const;
+  void start_again();
+
+  const JobRequest& request_;
+  Console& console_;
+  EventLog& events_;
+  const std::vector<Host> hosts_;
+  Display display_;
+  std::vector<AgentOrders*> agents_;
+  std::optional<int> stopped_by_;  // the signal that stopped the launcher
+  int generation_ = 0;
+
+  // Of this generation.
+  std::vector<Rank> ranks_;
+  comm::Status start_error_;
+  std::optional<int> culprit_;               // the rank that decides
+  std::optional<comm::TimePoint> judge_at_;  // evidence is complete then
+  std::optional<comm::TimePoint> terminate_at_, kill_at_, give_up_at_;
+  std::optional<comm::TimePoint> last_end_;  // when the last living rank ended
+};
+
+}  // namespace rondo::launcher
