@@ -4,23 +4,34 @@
 
 namespace rondo::launcher {
 
-std::vector<RankPlan> plan_ranks(const JobRequest& request, const std::vector<CpuPlace>& machine) {
+HostPlace alone(const JobRequest& request) {
+  return {.node_rank = 0, .nodes = 1, .first_rank = 0, .world_size = request.ranks};
+}
+
+std::vector<RankPlan> plan_ranks(const JobRequest& request, const HostPlace& host,
+                                 const std::vector<CpuPlace>& machine) {
   std::vector<RankPlan> plans;
-  for (CoreShare& share : share_cores(machine, request.ranks, request.binding))
-    plans.push_back({.rank = static_cast<int>(plans.size()), .share = std::move(share)});
+  for (CoreShare& share : share_cores(machine, request.ranks, request.binding)) {
+    const int local_rank = static_cast<int>(plans.size());
+    plans.push_back({.rank = host.first_rank + local_rank, .local_rank = local_rank, .share = std::move(share)});
+  }
   return plans;
 }
 
 WorkerPlace place_of(const JobRequest& request, const RankPlan& plan, const JobFacts& facts) {
   return {.rank = plan.rank,
-          .world_size = request.ranks,
+          .world_size = facts.host.world_size,
+          .local_rank = plan.local_rank,
+          .local_world_size = request.ranks,
+          .node_rank = facts.host.node_rank,
+          .nodes = facts.host.nodes,
           .threads = plan.share.threads,
           .generation = facts.generation,
           .max_restarts = request.max_restarts,
           .role = request.role,
           .run_id = request.run_id,
-          .master_addr = request.master.address,
-          .master_port = facts.master_port,
+          .master_addr = facts.master.address,
+          .master_port = facts.master.port,
           .error_file = error_file_of(facts.run_directory, facts.generation, plan.rank),
           .store = facts.store,
           .job = facts.job,

@@ -11,16 +11,26 @@
 
 namespace rondo::launcher {
 
+/// Where a host stands in its job. Hosts are numbered in the order of their ranks.
+struct HostPlace {
+  int node_rank = 0, nodes = 1;
+  int first_rank = 0, world_size = 1;
+};
+/// Of the only host.
+HostPlace alone(const JobRequest& request);
+
 struct RankPlan {
-  int rank = 0;
+  int rank = 0, local_rank = 0;
   CoreShare share;
 };
-std::vector<RankPlan> plan_ranks(const JobRequest& request, const std::vector<CpuPlace>& machine);
+std::vector<RankPlan> plan_ranks(const JobRequest& request, const HostPlace& host,
+                                 const std::vector<CpuPlace>& machine);
 
-/// What every rank of a job is told alike.
+/// What every rank of a host is told alike.
 struct JobFacts {
+  HostPlace host;
   int generation = 0;
-  int master_port = 0;
+  MeetingPoint::Master master;
   std::string store, job, run_directory;
 };
 WorkerPlace place_of(const JobRequest& request, const RankPlan& plan, const JobFacts& facts);

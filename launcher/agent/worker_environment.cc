@@ -17,11 +17,11 @@ std::vector<std::string> worker_environment(const std::vector<std::string>& inhe
   const std::string generation = std::to_string(place.generation);
   const std::map<std::string, std::string> ours{
       {"RANK", rank},
-      {"LOCAL_RANK", rank},
+      {"LOCAL_RANK", std::to_string(place.local_rank)},
       {"WORLD_SIZE", world_size},
-      {"LOCAL_WORLD_SIZE", world_size},
-      {"GROUP_RANK", "0"},
-      {"GROUP_WORLD_SIZE", "1"},
+      {"LOCAL_WORLD_SIZE", std::to_string(place.local_world_size)},
+      {"GROUP_RANK", std::to_string(place.node_rank)},
+      {"GROUP_WORLD_SIZE", std::to_string(place.nodes)},
       {"ROLE_RANK", rank},
       {"ROLE_WORLD_SIZE", world_size},
       {"ROLE_NAME", place.role},

@@ -24,7 +24,8 @@ struct Variable {
 std::vector<Variable> additions(const DryRun& run, const RankPlan& rank, const std::vector<std::string>& inherited) {
   const std::set<std::string> old(inherited.begin(), inherited.end());
   std::vector<Variable> added;
-  for (const std::string& entry : worker_environment(inherited, place_of(run.job, rank, {}))) {
+  for (const std::string& entry :
+       worker_environment(inherited, place_of(run.job, rank, {.host = alone(run.job), .master = run.job.master}))) {
     Variable variable{entry.substr(0, entry.find('=')), entry.substr(entry.find('=') + 1)};
     const bool later = std::ranges::find(kDecidedAtStart, variable.name) != kDecidedAtStart.end();
     if (variable.name == "MASTER_PORT" && run.job.master.port != 0) {

@@ -45,7 +45,7 @@ std::vector<std::string> program_words(const RunFlags& flags, std::vector<std::s
 }
 
 int dry_run(const JobRequest& job, const RunFlags& flags) {
-  DryRun run{.job = job, .host = host_name(), .ranks = plan_ranks(job, read_topology()), .problems = {}};
+  DryRun run{.job = job, .host = host_name(), .ranks = plan_ranks(job, alone(job), read_topology()), .problems = {}};
   for (const auto& status : {find_part("rondo-exec").status(), hold_port(job.master).status()})
     if (!status.ok()) run.problems.push_back(status.message());
   const auto inherited = own_environment();

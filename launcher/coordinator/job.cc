@@ -53,9 +53,10 @@ comm::Result<int> run_job(const JobRequest& request) {
     events.write("store_refused", {{"text", why.text()}});
   });
   RONDO_TRY(meeting);
-  HostAgent::Setting setting{.plan = plan_ranks(request, read_topology()),
-                             .facts = {.generation = 0,
-                                       .master_port = meeting->master_port(),
+  HostAgent::Setting setting{.plan = plan_ranks(request, alone(request), read_topology()),
+                             .facts = {.host = alone(request),
+                                       .generation = 0,
+                                       .master = {.address = request.master.address, .port = meeting->master_port()},
                                        .store = meeting->store_address(),
                                        .job = meeting->job(),
                                        .run_directory = folder->path()},
