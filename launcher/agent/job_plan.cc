@@ -4,8 +4,13 @@
 
 namespace rondo::launcher {
 
-HostPlace alone(const JobRequest& request) {
-  return {.node_rank = 0, .nodes = 1, .first_rank = 0, .world_size = request.ranks};
+HostPlace expected_place(const JobRequest& request) {
+  const int nodes = request.hosts ? request.hosts->most : 1;
+  const int node_rank = request.hosts ? request.hosts->node_rank.value_or(0) : 0;
+  return {.node_rank = node_rank,
+          .nodes = nodes,
+          .first_rank = node_rank * request.ranks,
+          .world_size = nodes * request.ranks};
 }
 
 std::vector<RankPlan> plan_ranks(const JobRequest& request, const HostPlace& host,

@@ -16,8 +16,8 @@ struct HostPlace {
   int node_rank = 0, nodes = 1;
   int first_rank = 0, world_size = 1;
 };
-/// Of the only host.
-HostPlace alone(const JobRequest& request);
+/// Before hosts have met: as if all come, each with as many ranks as this one, in the order of their node ranks.
+HostPlace expected_place(const JobRequest& request);
 
 struct RankPlan {
   int rank = 0, local_rank = 0;

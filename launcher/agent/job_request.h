@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,16 @@ struct JobRequest {
   std::vector<int> stop_signals{SIGINT, SIGTERM, SIGHUP, SIGQUIT};  // passed on to the ranks, which end then
   /// After a failure all ranks are started again, as a new generation, at most so often.
   int max_restarts = 0;
+  /// How the agents of several hosts meet. Empty: the job is on this host alone.
+  struct Hosts {
+    int least = 2, most = 2;
+    std::optional<int> node_rank;  // of this host; empty: as they come
+    std::string address;           // of the coordinator's host
+    int port = 0;
+    std::string secret_file;  // the same secret on every host
+    std::chrono::seconds join_timeout{600}, last_call{30};
+  };
+  std::optional<Hosts> hosts;
   // For programs that meet by torchrun's rules.
   MeetingPoint::Master master;
   std::string role = "default", run_id;  // empty id: the job's

@@ -27,7 +27,7 @@ void print_help(std::FILE* out) {
 
 const std::vector<Verb>& all_verbs() {
   static const std::vector<Verb> kVerbs{
-      {"run", "start a program once per rank on this machine", run_command, describe_run},
+      {"run", "start a program once per rank, on this host or several", run_command, describe_run},
       {"train", "train a shipped recipe on real data", train_command, describe_train},
       {"schedule", "what each rank does in an all-reduce, algorithm by algorithm", schedule_command, describe_schedule},
       {"explain", "who waits for whom in a run, or why it failed", explain_command, describe_explain},

@@ -24,8 +24,8 @@ struct Variable {
 std::vector<Variable> additions(const DryRun& run, const RankPlan& rank, const std::vector<std::string>& inherited) {
   const std::set<std::string> old(inherited.begin(), inherited.end());
   std::vector<Variable> added;
-  for (const std::string& entry :
-       worker_environment(inherited, place_of(run.job, rank, {.host = alone(run.job), .master = run.job.master}))) {
+  for (const std::string& entry : worker_environment(
+           inherited, place_of(run.job, rank, {.host = expected_place(run.job), .master = run.job.master}))) {
     Variable variable{entry.substr(0, entry.find('=')), entry.substr(entry.find('=') + 1)};
     const bool later = std::ranges::find(kDecidedAtStart, variable.name) != kDecidedAtStart.end();
     if (variable.name == "MASTER_PORT" && run.job.master.port != 0) {
@@ -67,8 +67,15 @@ std::string dry_run_text(const DryRun& run, const std::vector<std::string>& inhe
                      counted(static_cast<size_t>(run.ranks[0].share.threads), "thread") + " each, restarts " +
                      std::to_string(run.job.max_restarts) + "\n";
   text += "program: " + run.job.program + "\ncommand: " + shell_quoted(run.job.arguments) + "\n";
+  if (const auto& hosts = run.job.hosts) {
+    text += "hosts: " + std::to_string(hosts->least) +
+            (hosts->most == hosts->least ? "" : " to " + std::to_string(hosts->most)) + ", they meet at " +
+            hosts->address + ":" + std::to_string(hosts->port) + "; ranks as if each had " +
+            counted(run.ranks.size(), "rank") + (hosts->node_rank ? "\n" : ", and this one were the first\n");
+  }
   text += "ports: " + run.job.master.address + ":" + (port == 0 ? "a free one" : std::to_string(port)) +
-          " (MASTER_PORT, for rank 0), 127.0.0.1:a free one (the launcher's store)\n";
+          " (MASTER_PORT, for rank 0), " + (run.job.hosts ? run.job.hosts->address : "127.0.0.1") +
+          ":a free one (the launcher's store)\n";
   for (const RankPlan& rank : run.ranks) {
     text += "\nrank " + std::to_string(rank.rank) + ": device cpu, cpus " + cpus_text(rank.share) + "\n";
     for (const Variable& variable : additions(run, rank, inherited))
@@ -86,6 +93,13 @@ std::string dry_run_json(const DryRun& run, const std::vector<std::string>& inhe
   json["command"] = run.job.arguments;
   json["master"] = {{"address", run.job.master.address},
                     {"port", run.job.master.port == 0 ? Json() : Json(run.job.master.port)}};
+  if (const auto& hosts = run.job.hosts) {
+    json["hosts"] = {{"least", hosts->least},
+                     {"most", hosts->most},
+                     {"node_rank", hosts->node_rank ? Json(*hosts->node_rank) : Json()},
+                     {"address", hosts->address},
+                     {"port", hosts->port}};
+  }
   json["max_restarts"] = run.job.max_restarts;
   json["ranks"] = Json::array();
   for (const RankPlan& rank : run.ranks) {

@@ -28,7 +28,9 @@ std::string footer() {
          "  rondo run --nproc-per-node 4 ./mine --lr 0.1     four ranks\n"
          "  rondo run -n 2 --run-dir runs/first -- ./mine -v its logs and events in runs/first\n"
          "  rondo run -n 2 --max-restarts 3 ./mine           started again when a rank fails\n"
-         "  rondo run -n 8 --dry-run ./mine                  who would run where, with what\n\n"
+         "  rondo run -n 8 --dry-run ./mine                  who would run where, with what\n"
+         "  rondo run --nnodes 2 --rdzv-endpoint HOST:29400 --secret-file FILE -n 4 ./mine\n"
+         "                                                   on each of two hosts; HOST is the first\n\n"
          "Every rank finds torchrun's variables (RANK, WORLD_SIZE, ...) and Rondo's own.\n\n" +
          exit_code_table();
 }
@@ -45,8 +47,11 @@ std::vector<std::string> program_words(const RunFlags& flags, std::vector<std::s
 }
 
 int dry_run(const JobRequest& job, const RunFlags& flags) {
-  DryRun run{.job = job, .host = host_name(), .ranks = plan_ranks(job, alone(job), read_topology()), .problems = {}};
-  for (const auto& status : {find_part("rondo-exec").status(), hold_port(job.master).status()})
+  DryRun run{
+      .job = job, .host = host_name(), .ranks = plan_ranks(job, expected_place(job), read_topology()), .problems = {}};
+  // Of several hosts only the first holds the port, and which that is shows when they meet.
+  for (const auto& status :
+       {find_part("rondo-exec").status(), job.hosts ? comm::Status() : hold_port(job.master).status()})
     if (!status.ok()) run.problems.push_back(status.message());
   const auto inherited = own_environment();
   std::fputs((flags.json ? dry_run_json(run, inherited) : dry_run_text(run, inherited)).c_str(), stdout);
@@ -56,7 +61,7 @@ int dry_run(const JobRequest& job, const RunFlags& flags) {
 }  // namespace
 
 void describe_run(const DescribeVerb& take) {
-  CLI::App app("Starts PROGRAM once per rank on this machine.", "rondo run");
+  CLI::App app("Starts PROGRAM once per rank, on this host or several.", "rondo run");
   RunFlags flags;
   add_run_flags(app, flags);
   set_usage(app, "rondo run [flags] PROGRAM ARGS...");
@@ -64,7 +69,7 @@ void describe_run(const DescribeVerb& take) {
 }
 
 int run_command(const std::vector<std::string>& arguments) {
-  CLI::App app("Starts PROGRAM once per rank on this machine.", "rondo run");
+  CLI::App app("Starts PROGRAM once per rank, on this host or several.", "rondo run");
   app.allow_extras();
   app.footer(footer());
   RunFlags flags;

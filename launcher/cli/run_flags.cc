@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 
+#include "launcher/cli/rendezvous_flags.h"
 #include "launcher/cli/torchrun_values.h"
 
 namespace rondo::launcher {
@@ -12,58 +13,6 @@ namespace {
 using Notes = std::vector<std::string>;
 
 comm::Status wrong(std::string message) { return {comm::Code::kInvalidArgument, std::move(message)}; }
-
-/// Everything about other hosts: a single one is what there is.
-comm::Status check_one_host(const RunFlags& flags) {
-  const auto nodes = parse_nodes(flags.nnodes);
-  RONDO_TRY(nodes);
-  if (nodes->most > 1) {
-    return wrong(
-        "--nnodes " + flags.nnodes +
-        ": `rondo run` starts ranks on this host only; starting them on several hosts is not there yet. What "
-        "works today: something else starts the program once per rank on every host with RANK, WORLD_SIZE, "
-        "LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT set (torchrun --no-python, or by hand), and "
-        "RONDO_SECRET_FILE naming a copy of the same secret");
-  }
-  const auto rank = parse_number("--node-rank", flags.node_rank, {0, 1 << 20});
-  RONDO_TRY(rank);
-  if (*rank != 0) return wrong("--node-rank " + flags.node_rank + ": there is one host, and its rank is 0");
-  return {};
-}
-
-/// Where programs meet that know torchrun's rules: --master-*, else a static endpoint, else --local-addr.
-comm::Result<MeetingPoint::Master> master_of(const RunFlags& flags, const FlagSources& sources, Notes& notes) {
-  static const std::vector<std::string> kBackends{"static", "c10d"};
-  if (std::ranges::find(kBackends, flags.rdzv_backend) == kBackends.end())
-    return wrong("--rdzv-backend " + flags.rdzv_backend +
-                 ": there are static and c10d; other hosts than this one never look there");
-  MeetingPoint::Master master{.address = flags.master_addr, .port = 0};
-  const auto port = parse_number("--master-port", flags.master_port, {0, 65535});
-  RONDO_TRY(port);
-  master.port = static_cast<int>(*port);
-  const bool own_meeting = flags.standalone || flags.rdzv_backend != "static";
-  const std::string why = flags.standalone ? " has no effect with --standalone"
-                                           : " has no effect: on one host the "
-                                             "launcher is where the ranks meet";
-  if (flags.rdzv_backend != "static" && sources.given("rdzv-backend")) notes.push_back("--rdzv-backend" + why);
-  if (sources.given("rdzv-endpoint")) {
-    const auto endpoint = parse_host_port("--rdzv-endpoint", flags.rdzv_endpoint);
-    RONDO_TRY(endpoint);
-    if (own_meeting) {
-      notes.push_back("--rdzv-endpoint" + why);
-    } else {  // torchrun: a static endpoint stands for both
-      if (!sources.given("master-addr")) master.address = endpoint->host;
-      if (!sources.given("master-port")) master.port = endpoint->port;
-    }
-  }
-  if (sources.given("local-addr") && !sources.given("master-addr") && own_meeting) master.address = flags.local_addr;
-  if (sources.given("rdzv-conf")) {
-    if (flags.rdzv_conf.find('=') == std::string::npos)
-      return wrong("--rdzv-conf " + flags.rdzv_conf + ": KEY=VALUE with commas between");
-    notes.push_back("--rdzv-conf" + why);
-  }
-  return master;
-}
 
 /// Flags that change nothing here, or something that is not there.
 comm::Status check_others(const RunFlags& flags, const FlagSources& sources, Notes& notes) {
@@ -142,18 +91,24 @@ void add_run_flags(CLI::App& app, RunFlags& flags) {
   app.add_flag("--json", flags.json, "--dry-run and --print-config as JSON");
 
   const char* const kRest = kFurtherFlags;
-  text("--nnodes", flags.nnodes, "N|MIN:MAX", "hosts; this one only")->group(kRest);
-  text("--node-rank", flags.node_rank, "N", "of this host: 0")->group(kRest);
-  text("--master-addr", flags.master_addr, "HOST", "MASTER_ADDR of the ranks: an address of this host")->group(kRest);
+  text("--nnodes", flags.nnodes, "N|MIN:MAX", "hosts; MIN:MAX begins with MIN when no more come")->group(kRest);
+  text("--node-rank", flags.node_rank, "N", "of this host, from 0; without it in the order in which hosts come")
+      ->group(kRest);
+  text("--master-addr", flags.master_addr, "HOST", "MASTER_ADDR of the ranks: an address of the first host")
+      ->group(kRest);
   text("--master-port", flags.master_port, "PORT", "MASTER_PORT of the ranks; 0: a free one")->group(kRest);
   text("--local-addr", flags.local_addr, "HOST", "MASTER_ADDR where --rdzv-backend c10d or --standalone is given")
       ->group(kRest);
-  text("--rdzv-backend", flags.rdzv_backend, "NAME", "static or c10d: the same on one host")->group(kRest);
+  text("--rdzv-backend", flags.rdzv_backend, "NAME", "static or c10d: the same here")->group(kRest);
   text("--rdzv-endpoint", flags.rdzv_endpoint, "HOST:PORT",
-       "of a static rendezvous: --master-addr and --master-port in one")
+       "where hosts meet: an address of the first one; on one host --master-addr and --master-port in one")
       ->group(kRest);
   text("--rdzv-id", flags.rdzv_id, "ID", "TORCHELASTIC_RUN_ID of the ranks; default: the job's id")->group(kRest);
-  text("--rdzv-conf", flags.rdzv_conf, "LIST", "no effect on one host")->group(kRest);
+  text("--rdzv-conf", flags.rdzv_conf, "LIST",
+       "join_timeout=600,last_call_timeout=30: seconds to wait for hosts, and for more than MIN")
+      ->group(kRest);
+  text("--secret-file", flags.secret_file, "FILE", "of several hosts: the job's secret, by `rondo secret new FILE`")
+      ->group(kRest);
   app.add_flag("--standalone", flags.standalone, "what happens anyway: one host, a free port")->group(kRest);
   text("--role", flags.role, "NAME", "ROLE_NAME of the ranks")->group(kRest);
   text("--signals-to-handle", flags.signals_to_handle, "LIST",
@@ -175,7 +130,6 @@ void add_run_flags(CLI::App& app, RunFlags& flags) {
 }
 
 comm::Result<JobRequest> job_of(const RunFlags& flags, const FlagSources& sources, std::vector<std::string>& notes) {
-  RONDO_TRY(check_one_host(flags));
   RONDO_TRY(check_others(flags, sources, notes));
   JobRequest job;
   const auto ranks = parse_ranks(flags.job.ranks);
@@ -195,9 +149,10 @@ comm::Result<JobRequest> job_of(const RunFlags& flags, const FlagSources& source
   const auto restarts = parse_number("--max-restarts", flags.max_restarts, {0, 1'000'000});
   RONDO_TRY(restarts);
   job.max_restarts = static_cast<int>(*restarts);
-  auto master = master_of(flags, sources, notes);
-  RONDO_TRY(master);
-  job.master = *std::move(master);
+  auto meeting = meeting_of(flags, sources, notes);
+  RONDO_TRY(meeting);
+  job.hosts = meeting->hosts;
+  job.master = meeting->master;
   job.role = flags.role;
   if (flags.standalone && sources.given("rdzv-id")) {
     notes.emplace_back("--rdzv-id has no effect with --standalone, as with torchrun");

@@ -17,7 +17,7 @@ struct RunFlags {
   JobFlags job{.ranks = "1", .run_dir = {}, .log_dir = {}, .grace_seconds = 10};
   // torchrun's.
   std::string nnodes = "1:1", node_rank = "0", master_addr = "127.0.0.1", master_port = "0", local_addr;
-  std::string rdzv_backend = "static", rdzv_endpoint, rdzv_id, rdzv_conf;
+  std::string rdzv_backend = "static", rdzv_endpoint, rdzv_id, rdzv_conf, secret_file;
   std::string role = "default", redirects = "0", tee = "0", local_ranks_filter;
   std::string numa_binding = "cores", signals_to_handle = "SIGTERM,SIGINT,SIGHUP,SIGQUIT";
   std::string start_method = "spawn", event_log_handler = "null", logs_specs;

@@ -53,8 +53,8 @@ comm::Result<int> run_job(const JobRequest& request) {
     events.write("store_refused", {{"text", why.text()}});
   });
   RONDO_TRY(meeting);
-  HostAgent::Setting setting{.plan = plan_ranks(request, alone(request), read_topology()),
-                             .facts = {.host = alone(request),
+  HostAgent::Setting setting{.plan = plan_ranks(request, expected_place(request), read_topology()),
+                             .facts = {.host = expected_place(request),
                                        .generation = 0,
                                        .master = {.address = request.master.address, .port = meeting->master_port()},
                                        .store = meeting->store_address(),

@@ -62,8 +62,7 @@ TEST(Flags, ComeFromTheEnvironmentUnlessTyped) {
   const Ran several = run_with({}, {{"PET_NNODES", "2"}});
   EXPECT_EQ(several.outcome.exit_code, 2);
   EXPECT_THAT(several.outcome.errors,
-              HasSubstr("--nnodes 2 (from PET_NNODES): `rondo run` starts ranks on this host only"));
-  EXPECT_THAT(several.outcome.errors, HasSubstr("RONDO_SECRET_FILE")) << "what works today";
+              HasSubstr("--nnodes 2 (from PET_NNODES): where do the hosts meet? --rdzv-endpoint HOST:PORT"));
   EXPECT_THAT(run_with({}, {{"PET_NNODE", "1"}}).outcome.errors,
               HasSubstr("note: the variable PET_NNODE is no flag of `rondo run` (did you mean 'PET_NNODES'?)"));
 }
@@ -81,10 +80,33 @@ TEST(Flags, WithoutAnEffectSaySoOnceAndWhy) {
   }
 }
 
+TEST(Flags, OfSeveralHostsAreCheckedBeforeAnybodyWaits) {
+  const std::vector<std::string> meet{"--nnodes=2", "--rdzv-endpoint=127.0.0.1:1"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), meet.begin(), meet.end());
+    return run_with(more).outcome;
+  };
+  for (const auto& [outcome, sentence] :
+       {std::pair{with({}), "make one with `rondo secret new FILE`"},
+        {with({"--secret-file=s", "--node-rank=2"}), "--node-rank 2: a whole number from 0 to 1"},
+        {with({"--secret-file=s", "--standalone"}), "--standalone means one host"},
+        {with({"--secret-file=s", "--rdzv-conf=join_timeot=5"}),
+         "unknown key 'join_timeot' (did you mean 'join_timeout'?)"},
+        {with({"--secret-file=s", "--rdzv-conf=join_timeout=soon"}), "join_timeout soon: a whole number from 1"}}) {
+    EXPECT_EQ(outcome.exit_code, 2) << sentence;
+    EXPECT_THAT(outcome.errors, HasSubstr(sentence));
+  }
+  const Outcome dry = with({"--secret-file=s", "--node-rank=1", "-n", "3", "--dry-run"});
+  EXPECT_EQ(dry.exit_code, 0) << dry.errors;
+  for (const char* part : {"hosts: 2, they meet at 127.0.0.1:1; ranks as if each had 3 ranks",
+                           "rank 5:", "GROUP_RANK=1", "WORLD_SIZE=6", "LOCAL_RANK=2"})
+    EXPECT_THAT(dry.output, HasSubstr(part));
+}
+
 TEST(Flags, WhoseAbsenceWouldBeNoticedAreRefusedWithAWayOut) {
   for (const auto& [flag, sentence] :
-       std::map<std::string, std::string>{{"--nnodes=2", "starting them on several hosts is not there yet"},
-                                          {"--nnodes=1:4", "starting them on several hosts is not there yet"},
+       std::map<std::string, std::string>{{"--nnodes=2", "where do the hosts meet?"},
+                                          {"--nnodes=1:4", "where do the hosts meet?"},
                                           {"--node-rank=1", "there is one host"},
                                           {"--run-path", "rondo run python3 -u SCRIPT"},
                                           {"--logs-specs=mine", "--prefix"},

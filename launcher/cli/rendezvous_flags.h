@@ -1,0 +1,20 @@
+/// Where a job meets, by torchrun's flags: the agents of several hosts, and programs that know torchrun's rules.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launcher/agent/job_request.h"
+#include "launcher/cli/run_flags.h"
+
+namespace rondo::launcher {
+
+struct Meeting {
+  std::optional<JobRequest::Hosts> hosts;  // empty: this host alone
+  MeetingPoint::Master master;
+};
+/// `notes` gets a sentence for each flag that has no effect. kInvalidArgument names the flag and what to write instead.
+comm::Result<Meeting> meeting_of(const RunFlags& flags, const FlagSources& sources, std::vector<std::string>& notes);
+
+}  // namespace rondo::launcher
