@@ -34,6 +34,7 @@ const std::vector<Verb>& all_verbs() {
       {"ckpt", "list, show, verify and export checkpoints", ckpt_command, describe_ckpt},
       {"bench", "measure collectives and training, alone or beside rivals", bench_command, describe_bench},
       {"doctor", "what on this host is in the way of a run, and the cure", doctor_command, describe_doctor},
+      {"secret", "make the secret that hosts prove to each other", secret_command, describe_secret},
       {"completion", "a script that completes verbs and flags in bash, zsh or fish", completion_command,
        describe_completion},
       {"version", "what this build is (--json for programs)", version_command, describe_version},

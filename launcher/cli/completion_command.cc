@@ -32,6 +32,7 @@ CompletionVerb tree_of(const Verb& verb) {
   });
   if (tree.name == "run") tree.runs_program = true;
   if (tree.name == "ckpt") tree.words = {"ls", "show", "verify", "export"};
+  if (tree.name == "secret") tree.words = {"new"};
   if (tree.name == "completion") tree.words = kShells;
   if (tree.name == "explain") tree.words = {"latest"};
   return tree;

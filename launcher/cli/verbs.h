@@ -35,6 +35,9 @@ void describe_bench_train(const DescribeVerb& take);
 /// `rondo ckpt`: lists, shows, verifies and exports checkpoints.
 int ckpt_command(const std::vector<std::string>& arguments);
 void describe_ckpt(const DescribeVerb& take);
+/// `rondo secret`: makes the secret of jobs over several hosts.
+int secret_command(const std::vector<std::string>& arguments);
+void describe_secret(const DescribeVerb& take);
 /// `rondo version`.
 int version_command(const std::vector<std::string>& arguments);
 void describe_version(const DescribeVerb& take);
