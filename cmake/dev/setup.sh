@@ -7,7 +7,8 @@
 {
 packages_comm=(g++ cmake ninja-build ccache mold pkg-config libssl-dev libhwy-dev libisal-dev libxxhash-dev
   libcli11-dev nlohmann-json3-dev)
-packages_launcher=("${packages_comm[@]}" libprotobuf-dev protobuf-compiler libtomlplusplus-dev libhwloc-dev)
+packages_launcher=("${packages_comm[@]}" libprotobuf-dev protobuf-compiler libgrpc++-dev
+  protobuf-compiler-grpc libtomlplusplus-dev libhwloc-dev)
 packages_train=("${packages_launcher[@]}" zlib1g-dev libprotozero-dev python3 python3-pip dataset-fashion-mnist)
 packages_suites=(libbenchmark-dev)
 packages_test=(libgtest-dev libgmock-dev librapidcheck-dev python3 iproute2 nftables openmpi-bin "${packages_suites[@]}")

@@ -1,0 +1,82 @@
+#include "launcher/control/control_server.h"
+
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+#include <grpcpp/server_posix.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "launcher/control/door.h"
+#include "launcher/control/grpc_limits.h"
+#include "launcher/control/local_socket.h"
+#include "rondo/comm/thread_annotations.h"
+
+namespace rondo::launcher {
+namespace {
+
+class BehindDoor final : public ControlServer {
+ public:
+  ~BehindDoor() override { close({comm::Clock::now()}); }
+
+  comm::Status open(Options options) {
+    grpc::ServerBuilder builder;
+    set_limits(builder);
+    for (grpc::Service* service : options.services) builder.RegisterService(service);
+    server_ = builder.BuildAndStart();  // listens nowhere
+    if (!server_) return {comm::Code::kResource, "gRPC does not start; the limit may be RLIMIT_NPROC (ulimit -u)"};
+    auto door = Door::open({.addresses = std::move(options.addresses),
+                            .authority = std::move(options.authority),
+                            .holder = std::move(options.holder),
+                            .on_guest = [this](Door::Guest guest) { take(std::move(guest)); },
+                            .on_refused = std::move(options.on_refused)});
+    RONDO_TRY(door);
+    door_ = std::move(*door);
+    return {};
+  }
+
+  const std::vector<comm::Address>& addresses() const override { return door_->addresses(); }
+  uint64_t guests() const override { return door_->guests(); }
+  uint64_t refused() const override { return door_->refused(); }
+
+  void close(comm::Deadline deadline) override {
+    {
+      const comm::MutexLock lock(mutex_);
+      if (std::exchange(closing_, true)) return;
+    }
+    if (server_) {
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline.left(comm::Clock::now()));
+      server_->Shutdown(std::chrono::system_clock::now() + left);
+      server_->Wait();
+      server_.reset();
+    }
+    // gRPC has closed its ends: the tunnels only have to say goodbye.
+    if (door_) door_->close({std::max(deadline.at, comm::Clock::now() + kGoodbye)});
+  }
+
+ private:
+  static constexpr std::chrono::milliseconds kGoodbye{200};
+
+  void take(Door::Guest guest) {
+    const comm::MutexLock lock(mutex_);
+    if (closing_) return;
+    const int end = handed_over(std::move(guest.end));
+    if (end >= 0) grpc::AddInsecureChannelFromFd(server_.get(), end);
+  }
+
+  comm::Mutex mutex_;
+  bool closing_ RONDO_GUARDED_BY(mutex_) = false;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<Door> door_;
+};
+
+}  // namespace
+
+comm::Result<std::unique_ptr<ControlServer>> ControlServer::open(Options options) {
+  auto server = std::make_unique<BehindDoor>();
+  RONDO_TRY(server->open(std::move(options)));
+  return std::unique_ptr<ControlServer>(std::move(server));
+}
+
+}  // namespace rondo::launcher
