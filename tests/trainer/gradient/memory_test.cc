@@ -121,7 +121,12 @@ TEST(Memory, AThousandWrapsAndStepsLeaveNothing) {
       EXPECT_EQ(before->threads, after.threads);
       // Those that live in the last gradients, as before.
       EXPECT_EQ(before->shared_mappings, after.shared_mappings);
-      EXPECT_LE(after.resident_bytes - before->resident_bytes, int64_t{4} << 20);
+#ifdef __SANITIZE_ADDRESS__
+      const int64_t kept = int64_t{256} << 20;  // freed memory that AddressSanitizer keeps aside
+#else
+      const int64_t kept = 0;
+#endif
+      EXPECT_LE(after.resident_bytes - before->resident_bytes, kept + kept / 2 + (int64_t{4} << 20));
     }
     job.barrier();
   });
