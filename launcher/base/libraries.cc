@@ -2,10 +2,13 @@
 
 #include <google/protobuf/stubs/common.h>
 #include <hwloc.h>
+#include <openssl/opensslv.h>
 #include <toml++/toml.h>
 #include <CLI/Version.hpp>
 
 #include <nlohmann/json.hpp>
+
+#include "launcher/control/grpc_limits.h"
 
 namespace rondo::launcher {
 namespace {
@@ -19,6 +22,8 @@ std::string dotted(unsigned major, unsigned minor, unsigned patch) {
 std::vector<Library> libraries() {
   return {
       {"protobuf", google::protobuf::internal::VersionString(GOOGLE_PROTOBUF_VERSION)},
+      {"grpc", grpc_version()},
+      {"openssl", OPENSSL_FULL_VERSION_STR},
       {"hwloc", HWLOC_VERSION},
       {"nlohmann_json", dotted(NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR, NLOHMANN_JSON_VERSION_PATCH)},
       {"toml++", dotted(TOML_LIB_MAJOR, TOML_LIB_MINOR, TOML_LIB_PATCH)},

@@ -21,11 +21,8 @@ class BehindDoor final : public ControlServer {
   ~BehindDoor() override { close({comm::Clock::now()}); }
 
   comm::Status open(Options options) {
-    grpc::ServerBuilder builder;
-    set_limits(builder);
-    for (grpc::Service* service : options.services) builder.RegisterService(service);
-    server_ = builder.BuildAndStart();  // listens nowhere
-    if (!server_) return {comm::Code::kResource, "gRPC does not start; the limit may be RLIMIT_NPROC (ulimit -u)"};
+    services_ = std::move(options.services);
+    on_refused_ = options.on_refused;
     auto door = Door::open({.addresses = std::move(options.addresses),
                             .authority = std::move(options.authority),
                             .holder = std::move(options.holder),
@@ -58,16 +55,30 @@ class BehindDoor final : public ControlServer {
  private:
   static constexpr std::chrono::milliseconds kGoodbye{200};
 
+  /// On the door's thread, whose signals are all blocked, and so those of gRPC's threads.
   void take(Door::Guest guest) {
     const comm::MutexLock lock(mutex_);
     if (closing_) return;
-    const int end = handed_over(std::move(guest.end));
-    if (end >= 0) grpc::AddInsecureChannelFromFd(server_.get(), end);
+    if (!server_) {  // with the first guest: a run that nobody asks anything does not pay for it
+      grpc::ServerBuilder builder;
+      set_limits(builder);
+      for (grpc::Service* service : services_) builder.RegisterService(service);
+      server_ = builder.BuildAndStart();  // listens nowhere
+    }
+    const int end = server_ ? handed_over(std::move(guest.end)) : -1;
+    if (end >= 0) {
+      grpc::AddInsecureChannelFromFd(server_.get(), end);
+    } else if (on_refused_) {
+      on_refused_({comm::Code::kResource, "cannot serve " + guest.who + " (" + guest.address +
+                                              "): no thread or descriptor is left (ulimit -u, ulimit -n)"});
+    }
   }
 
+  std::vector<grpc::Service*> services_;
+  std::function<void(const comm::Status&)> on_refused_;
   comm::Mutex mutex_;
   bool closing_ RONDO_GUARDED_BY(mutex_) = false;
-  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<grpc::Server> server_;  // made by take(), and close()'s alone once closing_ is set
   std::unique_ptr<Door> door_;
 };
 

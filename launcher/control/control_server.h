@@ -1,9 +1,10 @@
 /// gRPC behind a door (door.h): serves the services of control.proto to whoever proved himself.
 ///
-/// Threading: gRPC calls the services on threads of its own, one a call for as long as it lasts. No process may be
-/// forked from here on (posix_spawn is none).
+/// Threading: gRPC starts with the first guest and calls the services on threads of its own, one a call for as long as
+/// it lasts. No process may be forked from open() on (posix_spawn is none).
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>

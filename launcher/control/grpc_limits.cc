@@ -1,6 +1,7 @@
 #include "launcher/control/grpc_limits.h"
 
 #include <grpc/impl/codegen/grpc_types.h>
+#include <grpcpp/grpcpp.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/server_builder.h>
 #include <grpcpp/support/channel_arguments.h>
@@ -27,6 +28,8 @@ void set_both(const Set& set) {
 }
 
 }  // namespace
+
+std::string grpc_version() { return grpc::Version(); }
 
 void set_limits(grpc::ServerBuilder& builder) {
   builder.SetMaxReceiveMessageSize(kMostMessageBytes);

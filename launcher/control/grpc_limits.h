@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace grpc {
 class ChannelArguments;
@@ -20,6 +21,9 @@ inline constexpr int kMostMetadataBytes = 8 * 1024;
 inline constexpr int kMostStreams = 16;    // of one connection
 inline constexpr int kMostThreads = 1024;  // a stream that is served takes one while it lasts
 inline constexpr size_t kMostMemory = size_t{256} << 20;
+
+/// Of the gRPC that is linked in: "1.51.1".
+std::string grpc_version();
 
 void set_limits(grpc::ServerBuilder& builder);
 void set_limits(grpc::ChannelArguments& arguments);

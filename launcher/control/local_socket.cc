@@ -11,6 +11,8 @@
 
 namespace rondo::launcher {
 
+comm::Address local_door_of(const std::string& job) { return {"unix:@rondo-control-" + job}; }
+
 bool is_local(const comm::Address& address) { return address.text.starts_with("unix:"); }
 
 comm::Status same_user(const comm::Stream& stream) {

@@ -9,6 +9,10 @@
 
 namespace rondo::launcher {
 
+/// Where a job's door for its own host is, by its id (32 hexadecimal digits): a name without a file, seen in the
+/// network namespace that it was made in.
+comm::Address local_door_of(const std::string& job);
+
 /// "unix:@name".
 bool is_local(const comm::Address& address);
 

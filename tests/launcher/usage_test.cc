@@ -137,7 +137,7 @@ TEST(Usage, VersionIsALineOrAnObject) {
   EXPECT_EQ(version["program"], "rondo");
   EXPECT_FALSE(version["commit"].get<std::string>().empty());
   EXPECT_EQ(version["language"], "C++20");
-  for (const char* library : {"protobuf", "hwloc", "nlohmann_json", "toml++", "CLI11"})
+  for (const char* library : {"protobuf", "grpc", "openssl", "hwloc", "nlohmann_json", "toml++", "CLI11"})
     EXPECT_THAT(version["libraries"][library].get<std::string>(), testing::MatchesRegex("[0-9]+[.][0-9]+[.][0-9]+.*"));
   EXPECT_TRUE(version["cpu_features"].is_array());
 }

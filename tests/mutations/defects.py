@@ -133,4 +133,10 @@ DEFECTS = [
            "Verify.SeesThatARankTookAnothersSlice", "trainer_verify_test"),
     Defect("verify-compares-all-ranks-with-themselves", "trainer/step/verify.cc", "train_once(trainer::make_job_of_one(), ", "train_once(job, ",
            "Verify.SeesThatARankTookAnothersSlice", "trainer_verify_test"),
+    Defect("door-asks-for-no-certificate", "launcher/control/tls_session.cc", "SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT", "SSL_VERIFY_NONE",
+           "Door.AnotherSecretIsToldSoAndNeverGetsIn", "launcher_control_test"),
+    Defect("door-lets-any-user-in", "launcher/control/local_socket.cc", "if (uid == static_cast<int64_t>(::geteuid())) return {};", "if (uid >= 0) return {};",
+           "Door.OfOneHostAsksForNoSecretButForTheSameUser", "launcher_control_test"),
+    Defect("idle-connections-fill-the-door", "launcher/control/door.cc", "if (unproved_.size() >= kMostUnproved) make_room();",
+           "if (unproved_.size() >= kMostUnproved) return;", "Door.AThousandIdleConnectionsAreInNobodysWay", "launcher_control_test"),
 ]

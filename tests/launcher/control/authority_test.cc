@@ -3,8 +3,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <openssl/ssl.h>
 
 #include <array>
+#include <ctime>
+#include <memory>
 
 #include "launcher/control/tls_session.h"
 #include "tests/launcher/control/guests.h"
@@ -142,6 +145,49 @@ TEST(Authority, MoreBytesThanAProofNeedsAreRefused) {
   EXPECT_EQ(answers.prove(), Progress::kFailed);
   EXPECT_EQ(answers.status().code(), Code::kUnauthenticated) << answers.status().text();
   EXPECT_THAT(answers.status().message(), HasSubstr("without proving"));
+}
+
+/// A client of OpenSSL's own, which has no certificate and takes any.
+std::string hello_of_a_stranger(int newest_version, TlsSession& answers) {
+  const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(SSL_CTX_new(TLS_client_method()), &SSL_CTX_free);
+  SSL_CTX_set_max_proto_version(context.get(), newest_version);
+  const std::unique_ptr<SSL, decltype(&SSL_free)> stranger(SSL_new(context.get()), &SSL_free);
+  SSL_set_bio(stranger.get(), BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+  SSL_set_connect_state(stranger.get());
+  std::array<std::byte, 16 * 1024> piece;
+  for (int turn = 0; turn < 5; ++turn) {
+    SSL_do_handshake(stranger.get());
+    const int said = BIO_read(SSL_get_wbio(stranger.get()), piece.data(), static_cast<int>(piece.size()));
+    if (said > 0) answers.feed(std::span(piece).first(static_cast<size_t>(said)));
+    answers.prove();
+    const auto answer = answers.output();
+    if (!answer.empty()) BIO_write(SSL_get_rbio(stranger.get()), answer.data(), static_cast<int>(answer.size()));
+    answers.sent(answer.size());
+  }
+  return answers.status().text();
+}
+
+TEST(Authority, WhoShowsNoCertificateOrSpeaksAnOlderTlsIsRefused) {
+  TlsSession answers = session_of(authority_of(1), Side::kAnswers);
+  EXPECT_THAT(hello_of_a_stranger(TLS1_3_VERSION, answers), HasSubstr("kUnauthenticated: the other side showed no"));
+  EXPECT_FALSE(answers.proved());
+  TlsSession modern = session_of(authority_of(1), Side::kAnswers);
+  EXPECT_THAT(hello_of_a_stranger(TLS1_2_VERSION, modern), HasSubstr("kCorrupt: TLS 1.3 failed"));
+  EXPECT_FALSE(modern.proved());
+}
+
+TEST(Authority, ClocksMoreThanADayApartAreNamed) {
+  for (const time_t days : {-3, 3}) {
+    const auto context = TlsContext::make(authority_of(1), {"coordinator", "node-0"}, Side::kAnswers);
+    ASSERT_TRUE(context.ok());
+    X509_VERIFY_PARAM_set_time(SSL_CTX_get0_param(context->get()), std::time(nullptr) + days * 24 * 60 * 60);
+    TlsSession answers = TlsSession::make(*context).value();
+    TlsSession calls = session_of(authority_of(1), Side::kCalls);
+    EXPECT_EQ(let_prove(calls, answers).answers, Progress::kFailed);
+    EXPECT_EQ(answers.status().code(), Code::kUnauthenticated);
+    EXPECT_THAT(answers.status().message(), HasSubstr("clocks of the two hosts are more than a day apart"));
+    EXPECT_THAT(calls.status().message(), HasSubstr("or the clocks do"));
+  }
 }
 
 TEST(Authority, OfTheEmptySecretThereIsNone) {
