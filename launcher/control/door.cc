@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <map>
 #include <utility>
 
 #include "launcher/base/thread.h"
+#include "launcher/control/door_policy.h"
 #include "launcher/control/local_socket.h"
 #include "launcher/control/tunnel.h"
 
@@ -18,16 +18,6 @@ namespace {
 
 constexpr std::chrono::hours kFreshCertificate{6};             // its life is a day
 constexpr std::chrono::milliseconds kShortOfDescriptors{200};  // then accept is tried again
-
-/// 1 to 10, then powers of ten.
-bool worth_telling(uint64_t number) {
-  if (number <= 10) return true;
-  while (number % 10 == 0) number /= 10;
-  return number == 1;
-}
-
-/// Without the port, so that connections from one place count together.
-std::string place_of(const std::string& address) { return address.substr(0, address.rfind(':')); }
 
 struct Connection {
   Tunnel tunnel;
@@ -134,17 +124,12 @@ class Door::Keeper {
     unproved_.push_back({Tunnel(std::move(*session), std::move(stream), {now + kProveWithin}), address});
   }
 
-  /// Ends the oldest of the place that has the most.
   void make_room() {
-    std::map<std::string, size_t> counts;
-    for (const Connection& connection : unproved_) ++counts[place_of(connection.address)];
-    const auto most = std::max_element(counts.begin(), counts.end(),
-                                       [](const auto& a, const auto& b) { return a.second < b.second; });
-    const auto oldest = std::find_if(unproved_.begin(), unproved_.end(), [&](const Connection& connection) {
-      return place_of(connection.address) == most->first;
-    });
-    refuse(oldest->address, {comm::Code::kResource, "too many connections at once that have not proved themselves"});
-    unproved_.erase(oldest);
+    std::vector<std::string> addresses;
+    for (const Connection& connection : unproved_) addresses.push_back(connection.address);
+    const auto chosen = unproved_.begin() + static_cast<std::ptrdiff_t>(who_makes_room(addresses));
+    refuse(chosen->address, {comm::Code::kResource, "too many connections at once that have not proved themselves"});
+    unproved_.erase(chosen);
   }
 
   /// True: there is more to do at once.

@@ -82,6 +82,9 @@ X
 rejects "gRPC in the trainer" trainer/observe/a.cc "gRPC (grpcpp/grpcpp.h) belongs to" <<'X'
 #include <grpcpp/grpcpp.h>
 X
+rejects "gRPC in the launcher outside its control plane" launcher/agent/a.cc "gRPC (proto/control.grpc.pb.h) belongs to" <<'X'
+#include "proto/control.grpc.pb.h"
+X
 rejects "LibTorch meets Protobuf through another header" trainer/observe/a.cc "meets Protobuf" <<'X'
 #include "proto/worker.pb.h"
 #include "trainer/gradient/tensor.h"
