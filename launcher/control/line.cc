@@ -46,7 +46,12 @@ class Line::Keeper {
       const comm::Status tried = prove_at(address);
       if (tried.ok()) break;
       if (tried.code() == comm::Code::kClosed) return tried;
-      if (is_final(tried.code())) return {tried.code(), "cannot join at " + address.text + ": " + tried.message()};
+      if (is_final(tried.code())) {
+        const char* hint = tried.code() == comm::Code::kCorrupt
+                               ? "; is it the coordinator of a Rondo job that listens there, of this version?"
+                               : "";
+        return {tried.code(), "cannot join at " + address.text + ": " + tried.message() + hint};
+      }
       troubles[door] = address.text + ": " + tried.message();
       if (options_.open_by.passed(comm::Clock::now())) return nobody(troubles);
       if (door + 1 == options_.doors.size() && !pause()) return cut();

@@ -281,6 +281,19 @@ TEST(Line, NamesTheDoorsThatDidNotOpenInTime) {
     EXPECT_THAT(status.message(), HasSubstr(address.text + ": cannot connect: Connection refused"));
 }
 
+TEST(Line, NamesADoorThatIsNone) {
+  const auto listener = comm::real_env()->listen({"tcp:127.0.0.1:0"});
+  ASSERT_TRUE(listener.ok());
+  const auto line = line_to({(*listener)->address()});
+  std::unique_ptr<comm::Stream> stream;
+  ASSERT_TRUE(soon([&] { return (stream = (*listener)->accept()) != nullptr; }));
+  const std::string answer = "HTTP/1.1 400 Bad Request\r\n\r\n";
+  stream->write(std::as_bytes(std::span(answer)), {});
+  const comm::Status status = line->wait_open(comm::in_seconds(20));
+  EXPECT_EQ(status.code(), Code::kCorrupt) << status.text();
+  EXPECT_THAT(status.message(), HasSubstr("is it the coordinator of a Rondo job that listens there"));
+}
+
 TEST(Line, ClosesAtOnceWhileItStillCalls) {
   Entrance entrance({"tcp:127.0.0.1:0"});
   const comm::Address address = entrance.address();
