@@ -43,7 +43,7 @@ FOREIGN = {  # library -> how its headers begin
 FOREIGN_ALLOWED = {
     "LibTorch": ("trainer/", "tests/trainer/", "tests/parity/", "tests/consumer/"),
     "Protobuf": ("launcher/", "proto/", "trainer/observe/", "tests/launcher/", "tests/proto/", "tests/trainer/observe/"),
-    "gRPC": ("launcher/control/", "tests/launcher/control/"),
+    "gRPC": ("launcher/control/", "launcher/remote/", "tests/launcher/control/", "tests/launcher/remote/"),
 }
 TORCH_H_ALLOWED = ("trainer/recipes/", "trainer/examples/", "tests/")  # 30 s of compiling for every file that takes it
 PUBLIC_FOLDERS = {"comm/include/": "comm", "trainer/include/": "trainer", "launcher/include/": "launcher"}

@@ -23,7 +23,7 @@ bool shows_crash(int signal) {
 Class class_of(const RankEvidence& evidence, int rank) {
   const bool blames_other = evidence.report && evidence.report->culprit >= 0 && evidence.report->culprit != rank;
   if (blames_other) return Class::kVictim;
-  if (shows_crash(evidence.ending->signal)) return Class::kCrashed;
+  if (evidence.ending->lost || shows_crash(evidence.ending->signal)) return Class::kCrashed;
   if (evidence.report) return Class::kReported;
   return evidence.told_of.value_or(rank) != rank ? Class::kVictim : Class::kBare;
 }
@@ -34,9 +34,13 @@ bool failed(const RankEvidence& evidence) {
 
 }  // namespace
 
-int Ending::code() const { return signal != 0 ? kExitSignalBase + signal : exit_code; }
+int Ending::code() const {
+  if (lost) return kExitHang;
+  return signal != 0 ? kExitSignalBase + signal : exit_code;
+}
 
 std::string Ending::describe() const {
+  if (lost) return "is lost with its host";
   return signal != 0 ? "killed by signal " + signal_text(signal) : "exited with code " + std::to_string(exit_code);
 }
 

@@ -26,8 +26,9 @@ struct Ending {
   int exit_code = 0;
   int signal = 0;  // 0: by exit
   comm::TimePoint at;
-  bool good() const { return signal == 0 && exit_code == 0; }
-  /// What a shell calls it: the exit code, or 128 + signal.
+  bool lost = false;  // nobody saw its end: its host, or that host's agent, is gone
+  bool good() const { return signal == 0 && exit_code == 0 && !lost; }
+  /// What a shell calls it: the exit code, or 128 + signal; kExitHang of one that is lost.
   int code() const;
   /// "killed by signal 9 (SIGKILL)", "exited with code 37".
   std::string describe() const;

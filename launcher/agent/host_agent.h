@@ -37,6 +37,7 @@ class HostAgent final : public AgentOrders {
 
   /// What only time brings: lines that stay unfinished, output that nobody reads. After every turn of the loop.
   void on_time(comm::TimePoint now);
+  bool any_alive() const;
   /// When on_time() has something to do again.
   std::optional<comm::TimePoint> next_moment() const;
 
@@ -54,7 +55,6 @@ class HostAgent final : public AgentOrders {
   void finish(OutputStream& stream);
   void output_may_have_ended(Worker& worker);
   void hold_output_while_congested();
-  bool any_alive() const;
 
   const JobRequest& request_;
   EventLoop& loop_;

@@ -19,7 +19,7 @@ comm::Status cannot_hold(const MeetingPoint::Master& master, int error) {
   const std::string where = master.address + (master.port == 0 ? "" : ":" + std::to_string(master.port));
   if (error == EADDRNOTAVAIL) {
     return {comm::Code::kInvalidArgument,
-            "--master-addr " + master.address + " is no address of this host, and all ranks are on this host"};
+            "--master-addr " + master.address + " is no address of this host, and rank 0 is on this host"};
   }
   if (error == EADDRINUSE) {
     return {comm::Code::kResource, "--master-port: somebody listens on " + where +
@@ -62,20 +62,20 @@ comm::Result<HeldPort> hold_port(const MeetingPoint::Master& master) {
   return cannot_hold(master, error);
 }
 
-comm::Result<MeetingPoint> MeetingPoint::open(const Master& master,
-                                              std::function<void(const comm::Status&)> on_refused) {
+comm::Result<MeetingPoint> MeetingPoint::open(Options options) {
   const auto env = comm::real_env();
   MeetingPoint meeting;
-  meeting.secret_ = comm::Secret::draw(*env);
+  meeting.secret_ = options.secret.empty() ? comm::Secret::draw(*env) : options.secret;
   meeting.job_ = comm::JobId::draw(*env);
-  comm::StoreServerOptions options;
-  options.job = meeting.job_;
-  options.secret = meeting.secret_;
-  options.on_refused = std::move(on_refused);
-  auto server = comm::serve_store(env, std::move(options));
+  comm::StoreServerOptions store;
+  store.listen = options.store;
+  store.job = meeting.job_;
+  store.secret = meeting.secret_;
+  store.on_refused = std::move(options.on_refused);
+  auto server = comm::serve_store(env, std::move(store));
   RONDO_TRY(server);
   meeting.server_ = std::move(*server);
-  auto held = hold_port(master);
+  auto held = hold_port(options.master);
   RONDO_TRY(held);
   meeting.port_holder_ = std::move(held->holder);
   meeting.master_port_ = held->port;

@@ -19,9 +19,15 @@ class MeetingPoint {
     std::string address = "127.0.0.1";
     int port = 0;
   };
-  /// Starts the store's thread: the signal mask must be set before. `on_refused` is called from that thread.
-  /// kInvalidArgument: `master` is not of this host. kResource: somebody listens there.
-  static comm::Result<MeetingPoint> open(const Master& master, std::function<void(const comm::Status&)> on_refused);
+  struct Options {
+    Master master;
+    comm::Secret secret;                                  // empty: drawn
+    comm::Address store{"tcp:127.0.0.1:0"};               // where the store listens
+    std::function<void(const comm::Status&)> on_refused;  // from the store's thread
+  };
+  /// Starts the store's thread: the signal mask must be set before. kInvalidArgument: `master` is not of this host.
+  /// kResource: somebody listens there.
+  static comm::Result<MeetingPoint> open(Options options);
 
   std::string job() const { return job_.hex(); }
   std::string store_address() const { return server_->address().text; }

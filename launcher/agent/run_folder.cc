@@ -61,24 +61,31 @@ std::string run_name(const std::string& program) {
   return name.empty() || name.starts_with('.') ? "run" + name : name;
 }
 
-comm::Result<RunFolder> RunFolder::create(const RunFolderOptions& options) {
+comm::Result<RunFolder> RunFolder::place(const RunFolderOptions& options) {
   RunFolder folder;
-  const fs::path wanted =
-      options.directory.empty()
-          ? fs::path("runs") / (options.name + "-" + time_stamp() + "-" + std::to_string(::getpid()))
-          : fs::path(options.directory);
+  const std::string id =
+      !options.run_id.empty() ? options.run_id : options.name + "-" + time_stamp() + "-" + std::to_string(::getpid());
+  const fs::path wanted = options.directory.empty() ? fs::path("runs") / id : fs::path(options.directory);
   std::error_code error;
   folder.path_ = fs::absolute(wanted, error).lexically_normal().string();
   if (error) return comm::Status(comm::Code::kIo, "the working directory is gone: " + error.message());
   while (folder.path_.size() > 1 && folder.path_.ends_with('/')) folder.path_.pop_back();
+  folder.logs_ = options.log_directory.empty() ? folder.file("logs")
+                                               : fs::absolute(options.log_directory, error).lexically_normal().string();
+  folder.log_cap_bytes_ = options.log_cap_bytes;
+  return folder;
+}
+
+comm::Result<RunFolder> RunFolder::create(const RunFolderOptions& options) {
+  auto placed = place(options);
+  RONDO_TRY(placed);
+  RunFolder folder = *std::move(placed);
+  std::error_code error;
   if (fs::exists(folder.file("command.txt"), error)) {
     return comm::Status(comm::Code::kInvalidArgument,
                         "--run-dir " + options.directory + " holds a run already; name a new folder");
   }
-  folder.logs_ = options.log_directory.empty() ? folder.file("logs")
-                                               : fs::absolute(options.log_directory, error).lexically_normal().string();
   RONDO_TRY(make_folder(folder.path_));
-  folder.log_cap_bytes_ = options.log_cap_bytes;
   RONDO_TRY(folder.begin_generation(0));
   RONDO_TRY(write_file(folder.file("command.txt"), shell_quoted(options.command) + "\n"));
   RONDO_TRY(write_file(folder.file("config.toml"), options.config_toml));
@@ -86,6 +93,16 @@ comm::Result<RunFolder> RunFolder::create(const RunFolderOptions& options) {
   link_latest(folder.path_);
   return folder;
 }
+
+comm::Result<RunFolder> RunFolder::join(const RunFolderOptions& options) {
+  auto folder = place(options);
+  RONDO_TRY(folder);
+  RONDO_TRY(make_folder(folder->path_));
+  RONDO_TRY(folder->begin_generation(0));
+  return folder;
+}
+
+std::string RunFolder::name() const { return fs::path(path_).filename().string(); }
 
 std::string RunFolder::shown_path() const {
   std::error_code error;

@@ -16,6 +16,8 @@ struct RunFolderOptions {
   std::string config_toml;           // config.toml
   std::string version_json;          // version.json
   uint64_t log_cap_bytes = 0;        // of a rank's .out or .err; 0: none
+  /// The name of the folder in runs/ where no directory is given; of a run over several hosts the coordinator chose it.
+  std::string run_id;
 };
 
 class RunFolder {
@@ -23,10 +25,16 @@ class RunFolder {
   /// Makes the folder and its first files. kInvalidArgument when it holds a run already.
   static comm::Result<RunFolder> create(const RunFolderOptions& options);
 
+  /// For the ranks of this host of a run whose first files the coordinator writes elsewhere, or here: hosts may share
+  /// their disks.
+  static comm::Result<RunFolder> join(const RunFolderOptions& options);
+
   /// Absolute.
   const std::string& path() const { return path_; }
   /// As the user would type it from here: relative when it lies below the working directory.
   std::string shown_path() const;
+  /// The last part of path(): the run's id.
+  std::string name() const;
   std::string file(const std::string& name) const { return path_ + "/" + name; }
   /// Where the ranks of this generation log: logs/, and logs/attempt-1/ for those that were started again.
   comm::Status begin_generation(int generation);
@@ -37,6 +45,7 @@ class RunFolder {
   std::string log_path(int rank, const std::string& ending) const;
 
  private:
+  static comm::Result<RunFolder> place(const RunFolderOptions& options);
   std::string path_, logs_, attempt_logs_;
   uint64_t log_cap_bytes_ = 0;
 };

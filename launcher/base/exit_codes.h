@@ -8,9 +8,11 @@
 namespace rondo::launcher {
 
 inline constexpr int kExitOk = 0;
-inline constexpr int kExitUsage = 2;      // the command line or the configuration is wrong; nothing was started
-inline constexpr int kExitPreflight = 3;  // this machine lacks something; nothing was started
-inline constexpr int kExitCorrupt = 6;    // data, a checkpoint or a record is corrupt
+inline constexpr int kExitUsage = 2;       // the command line or the configuration is wrong; nothing was started
+inline constexpr int kExitPreflight = 3;   // this machine lacks something; nothing was started
+inline constexpr int kExitRendezvous = 4;  // hosts or ranks did not find each other
+inline constexpr int kExitHang = 5;        // a rank, or a host, fell silent
+inline constexpr int kExitCorrupt = 6;     // data, a checkpoint or a record is corrupt
 inline constexpr int kExitSignalBase = 128;
 
 /// The table that `--help` ends with.

@@ -29,12 +29,13 @@ std::vector<std::string> host_of_rank(const std::vector<Coordinator::Host>& host
 
 }  // namespace
 
-Coordinator::Coordinator(const JobRequest& request, Console& console, EventLog& events, const std::vector<Host>& hosts)
+Coordinator::Coordinator(const JobRequest& request, Console& console, DisplayOptions display, EventLog& events,
+                         const std::vector<Host>& hosts)
     : request_(request),
       console_(console),
       events_(events),
       hosts_(hosts),
-      display_(console, request.display, host_of_rank(hosts)) {}
+      display_(console, std::move(display), host_of_rank(hosts)) {}
 
 void Coordinator::start() {
   ranks_.clear();
@@ -110,6 +111,22 @@ void Coordinator::ended(int rank, const RankEvidence& evidence) {
 void Coordinator::output_ended(int rank, const Traces& traces) {
   at(rank).traces = traces;
   at(rank).output_ended = true;
+}
+
+void Coordinator::host_lost(size_t host, const std::string& why) {
+  const std::string text = "host " + hosts_[host].name + " is lost: " + why;
+  events_.write("host_lost", {{"host", hosts_[host].name}, {"why", why}});
+  console_.line(Channel::kErrors, "rondo: " + text);
+  for (size_t rank = 0; rank < ranks_.size(); ++rank) {
+    if (ranks_[rank].host != &hosts_[host].name) continue;
+    if (!ranks_[rank].evidence.ending) {
+      ranks_[rank].started = true;
+      ended(static_cast<int>(rank),
+            {.ending = Ending{.exit_code = 0, .signal = 0, .at = Clock::now(), .lost = true},
+             .report = FailureReport{.culprit = static_cast<int>(rank), .code = "kPeerLost", .text = text}});
+    }
+    ranks_[rank].output_ended = true;
+  }
 }
 
 void Coordinator::event(const char* kind, const nlohmann::json& fields) { events_.write(kind, fields); }

@@ -22,8 +22,9 @@ class Coordinator final : public AgentEvents {
     std::string name;
     int ranks = 1;
   };
-  /// `hosts` in the order of their ranks. All but `hosts` must outlive it.
-  Coordinator(const JobRequest& request, Console& console, EventLog& events, const std::vector<Host>& hosts);
+  /// `hosts` in the order of their ranks. `request`, `console` and `events` must outlive it.
+  Coordinator(const JobRequest& request, Console& console, DisplayOptions display, EventLog& events,
+              const std::vector<Host>& hosts);
 
   /// Who carries out what it decides: one a host, in their order. Before start().
   void attend(std::vector<AgentOrders*> agents) { agents_ = std::move(agents); }
@@ -41,6 +42,8 @@ class Coordinator final : public AgentEvents {
   void event(const char* kind, const nlohmann::json& fields) override;
   bool congested() const override { return console_.congested(); }
 
+  /// The agent of a host is heard no more: so are its ranks.
+  void host_lost(size_t host, const std::string& why);
   /// A signal that stops the run, from the user or the system; the second one kills.
   void on_stop_signal(int signal);
   /// Somebody asks for the flight records.
@@ -53,6 +56,7 @@ class Coordinator final : public AgentEvents {
   /// After finished(): shows what is left and who failed, and starts all ranks again if that is wanted; else the result
   /// is the run's exit code.
   std::optional<int> conclude_generation();
+  bool stopped() const { return stopped_by_.has_value(); }
   /// Why ranks could not be started.
   const comm::Status& start_error() const { return start_error_; }
 

@@ -1,0 +1,64 @@
+#include "launcher/remote/words.h"
+
+#include <algorithm>
+
+namespace rondo::launcher {
+
+control::AgentSays ended_message(int rank, const RankEvidence& evidence, comm::TimePoint now) {
+  control::AgentSays says;
+  control::RankEnded& ended = *says.mutable_ended();
+  ended.set_rank(rank);
+  if (evidence.ending) {
+    ended.mutable_ending()->set_exit_code(evidence.ending->exit_code);
+    ended.mutable_ending()->set_signal(evidence.ending->signal);
+    ended.set_since_ns(std::chrono::nanoseconds(now - evidence.ending->at).count());
+  }
+  if (evidence.report) {
+    ended.mutable_report()->set_culprit_rank(evidence.report->culprit);
+    ended.mutable_report()->set_code(evidence.report->code);
+    ended.mutable_report()->set_text(evidence.report->text);
+  }
+  if (evidence.told_of) ended.set_told_of(*evidence.told_of);
+  ended.set_stopped_by_launcher(evidence.stopped_by_launcher);
+  return says;
+}
+
+RankEvidence evidence_of(const control::RankEnded& ended, comm::TimePoint now) {
+  const auto since = std::clamp<int64_t>(ended.since_ns(), 0, std::chrono::nanoseconds(std::chrono::hours(1)).count());
+  RankEvidence evidence;
+  evidence.ending = Ending{.exit_code = ended.ending().exit_code(),
+                           .signal = ended.ending().signal(),
+                           .at = now - std::chrono::duration_cast<comm::Duration>(std::chrono::nanoseconds(since))};
+  if (ended.has_report()) {
+    evidence.report = FailureReport{
+        .culprit = ended.report().culprit_rank(), .code = ended.report().code(), .text = ended.report().text()};
+  }
+  if (ended.has_told_of()) evidence.told_of = ended.told_of();
+  evidence.stopped_by_launcher = ended.stopped_by_launcher();
+  return evidence;
+}
+
+control::CoordinatorSays verdict_message(const Verdict& verdict) {
+  control::CoordinatorSays says;
+  says.mutable_verdict()->set_rank(verdict.rank);
+  says.mutable_verdict()->set_pid(verdict.pid);
+  says.mutable_verdict()->mutable_ending()->set_exit_code(verdict.ending.exit_code);
+  says.mutable_verdict()->mutable_ending()->set_signal(verdict.ending.signal);
+  return says;
+}
+
+Verdict verdict_of(const control::Verdict& said) {
+  return {.rank = said.rank(),
+          .pid = said.pid(),
+          .ending = {.exit_code = said.ending().exit_code(), .signal = said.ending().signal(), .at = {}}};
+}
+
+control::OutputStream stream_of(Channel channel) {
+  return channel == Channel::kOutput ? control::OUTPUT_STREAM_OUT : control::OUTPUT_STREAM_ERR;
+}
+
+Channel channel_of(control::OutputStream stream) {
+  return stream == control::OUTPUT_STREAM_ERR ? Channel::kErrors : Channel::kOutput;
+}
+
+}  // namespace rondo::launcher

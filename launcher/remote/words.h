@@ -1,0 +1,19 @@
+/// What agents and the coordinator say to each other, as messages of control.proto and back.
+#pragma once
+
+#include "launcher/agent/agent_link.h"
+#include "proto/control.pb.h"
+
+namespace rondo::launcher {
+
+control::AgentSays ended_message(int rank, const RankEvidence& evidence, comm::TimePoint now);
+/// The end's time is on this host's clock: what passed since, before `now`.
+RankEvidence evidence_of(const control::RankEnded& ended, comm::TimePoint now);
+
+control::CoordinatorSays verdict_message(const Verdict& verdict);
+Verdict verdict_of(const control::Verdict& said);
+
+control::OutputStream stream_of(Channel channel);
+Channel channel_of(control::OutputStream stream);
+
+}  // namespace rondo::launcher

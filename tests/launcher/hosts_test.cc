@@ -1,0 +1,306 @@
+/// `rondo run` over several hosts: an agent on each, one of which coordinates. On one machine: agents that meet over
+/// loopback, and network namespaces as hosts.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "tests/launcher/support/launch.h"
+#include "tests/support/hosts.h"
+
+namespace rondo::test {
+namespace {
+
+using nlohmann::json;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::UnorderedElementsAre;
+using namespace std::chrono_literals;
+
+using Words = std::vector<std::string>;
+
+Words operator+(Words a, const Words& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+std::vector<json> events_of(const std::filesystem::path& run) {
+  std::vector<json> events;
+  for (const std::string& line : lines_of(read_file(run / "events.jsonl"))) events.push_back(json::parse(line));
+  return events;
+}
+
+class OverHosts : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_EQ(run_rondo({"secret", "new", "secret"}, options()).exit_code, 0);
+    ASSERT_EQ(run_rondo({"secret", "new", "other"}, options()).exit_code, 0);
+    port_ = free_port();
+  }
+  static std::string free_port() {
+    const Outcome dry = run_rondo({"run", "-n", "1", "sh", "-c", "echo $MASTER_PORT"},
+                                  {.environment = {}, .folder = std::filesystem::temp_directory_path()});
+    return lines_of(dry.output).at(0);
+  }
+  Launch::Options options(std::map<std::string, std::string> environment = {}) const {
+    return {.environment = std::move(environment), .folder = folder_.path()};
+  }
+  Words meet(const std::string& nodes, const std::string& secret = "secret") const {
+    return {"run", "--nnodes", nodes, "--rdzv-endpoint", "127.0.0.1:" + port_, "--secret-file", secret};
+  }
+  std::filesystem::path run() const { return folder_.path() / "runs" / "latest"; }
+  std::vector<pid_t> workers() const {
+    std::vector<pid_t> pids;
+    for (const json& event : events_of(run()))
+      if (event["kind"] == "spawn") pids.push_back(event["pid"]);
+    return pids;
+  }
+  void expect_no_worker_lives() const {
+    for (const pid_t pid : workers()) EXPECT_TRUE(eventually(10s, [&] { return !process_lives(pid); })) << pid;
+  }
+
+  const TemporaryFolder folder_;
+  std::string port_;
+};
+
+TEST_F(OverHosts, RanksAreNumberedHostByHostAndKnowTheirPlace) {
+  const Words show{"sh", "-c", "echo $RANK $LOCAL_RANK $WORLD_SIZE $LOCAL_WORLD_SIZE $GROUP_RANK $GROUP_WORLD_SIZE"};
+  Launch first(meet("3") + Words{"-n", "2"} + show, options());
+  ASSERT_TRUE(first.wait_for("waiting for hosts"));
+  Launch third(meet("3") + Words{"-n", "2", "--node-rank", "2"} + show, options());
+  ASSERT_TRUE(third.wait_for("this host attends"));
+  Launch second(meet("3") + Words{"-n", "1", "--node-rank", "1"} + show, options());
+  const Outcome all = first.wait();
+  EXPECT_EQ(all.exit_code, 0) << all.errors;
+  EXPECT_THAT(lines_of(all.output),
+              UnorderedElementsAre("[rank 0] 0 0 5 2 0 3", "[rank 1] 1 1 5 2 0 3", "[rank 2] 2 0 5 1 1 3",
+                                   "[rank 3] 3 0 5 2 2 3", "[rank 4] 4 1 5 2 2 3"))
+      << "the coordinator shows the ranks of all hosts";
+  const Outcome there = third.wait();
+  EXPECT_EQ(there.exit_code, 0) << there.errors;
+  EXPECT_THAT(lines_of(there.output), UnorderedElementsAre("[rank 3] 3 0 5 2 2 3", "[rank 4] 4 1 5 2 2 3"));
+  EXPECT_EQ(second.wait().exit_code, 0);
+  for (const char* rank : {"0", "1", "2", "3", "4"})
+    EXPECT_EQ(lines_of(read_file(run() / "logs" / ("rank-000" + std::string(rank) + ".out"))).size(), 1u);
+}
+
+TEST_F(OverHosts, AFailureOnAnotherHostIsNamedWithItsCodeAndItsLastLines) {
+  const Words work{RONDO_TEST_WORKER, "3:err=out of paper", "3:exit=37", "wait"};
+  Launch first(meet("2") + Words{"-n", "2"} + work, options());
+  ASSERT_TRUE(first.wait_for("waiting for hosts"));
+  Launch second(meet("2") + Words{"-n", "2"} + work, options());
+  const Outcome outcome = first.wait();
+  EXPECT_EQ(outcome.exit_code, 37);
+  EXPECT_THAT(outcome.errors, AllOf(HasSubstr("rank 3 (host "), HasSubstr("exited with code 37"),
+                                    HasSubstr("    out of paper"), HasSubstr("ended because of it: rank 0 (stopped)")));
+  EXPECT_EQ(second.wait().exit_code, 37);
+  expect_no_worker_lives();
+}
+
+TEST_F(OverHosts, AllRanksStartAgainAfterAFailureOnAnyHost) {
+  const Words work{RONDO_TEST_WORKER, "3:fail-until=1", "out=done"};
+  Launch first(meet("2") + Words{"-n", "2", "--max-restarts", "1"} + work, options());
+  ASSERT_TRUE(first.wait_for("waiting for hosts"));
+  Launch second(meet("2") + Words{"-n", "2"} + work, options());
+  const Outcome outcome = first.wait();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+  EXPECT_THAT(outcome.errors, HasSubstr("all ranks start again, restart 1 of 1"));
+  EXPECT_THAT(outcome.output, HasSubstr("[rank 3] done"));
+  EXPECT_EQ(second.wait().exit_code, 0);
+}
+
+TEST_F(OverHosts, AnAgentThatNeverComesIsNamedAtTheDeadline) {
+  const Words wait{"--rdzv-conf", "join_timeout=2", "true"};
+  Launch first(meet("3") + Words{"--node-rank", "0"} + wait, options());
+  ASSERT_TRUE(first.wait_for("waiting for hosts"));
+  Launch third(meet("3") + Words{"--node-rank", "2"} + wait, options());
+  for (Launch* launch : {&first, &third}) {
+    const Outcome outcome = launch->wait();
+    EXPECT_EQ(outcome.exit_code, 4);
+    EXPECT_THAT(outcome.errors, AllOf(HasSubstr("after 2 s not all hosts are there"), HasSubstr("absent: node rank 1"),
+                                      HasSubstr("was `rondo run` started")));
+  }
+}
+
+TEST_F(OverHosts, ACoordinatorThatIsNotThereIsSaid) {
+  const Outcome alone =
+      run_rondo(meet("2") + Words{"--node-rank", "1", "--rdzv-conf", "join_timeout=1", "true"}, options());
+  EXPECT_EQ(alone.exit_code, 4);
+  EXPECT_THAT(alone.errors, HasSubstr("127.0.0.1:" + port_));
+}
+
+TEST_F(OverHosts, AWrongSecretNeverJoins) {
+  Launch first(meet("2") + Words{"--rdzv-conf", "join_timeout=4", "true"}, options());
+  ASSERT_TRUE(first.wait_for("waiting for hosts"));
+  const Outcome stranger =
+      run_rondo(meet("2", "other") + Words{"--node-rank", "1", "--rdzv-conf", "join_timeout=4", "true"}, options());
+  EXPECT_NE(stranger.exit_code, 0);
+  EXPECT_THAT(stranger.errors, HasSubstr("secret"));
+  const Outcome outcome = first.wait();
+  EXPECT_EQ(outcome.exit_code, 4);
+  const auto events = events_of(run());
+  EXPECT_TRUE(std::ranges::any_of(events, [](const json& event) { return event["kind"] == "agent_refused"; }));
+  EXPECT_TRUE(std::ranges::none_of(events, [](const json& event) { return event["kind"] == "host"; }));
+}
+
+TEST_F(OverHosts, WhoCannotTakePartIsToldWhyAndTheOthersWaitOn) {
+  Launch first(meet("2") + Words{"--rdzv-id", "a", "true"}, options());
+  ASSERT_TRUE(first.wait_for("waiting for hosts"));
+  const Outcome same = run_rondo(meet("2") + Words{"--rdzv-id", "b", "--node-rank", "1", "true"}, options());
+  EXPECT_EQ(same.exit_code, 2);
+  EXPECT_THAT(same.errors, HasSubstr("its --rdzv-id is 'b', here it is 'a'"));
+  Launch second(meet("2") + Words{"--rdzv-id", "a", "--node-rank", "1", "true"}, options());
+  EXPECT_EQ(first.wait().exit_code, 0);
+  EXPECT_EQ(second.wait().exit_code, 0);
+}
+
+TEST_F(OverHosts, ALostAgentIsNamedAndItsRanksAndAllOthersEnd) {
+  const Words work{"-n", "2", RONDO_TEST_WORKER, "out=ready", "wait"};
+  Launch first(meet("2") + work, options());
+  ASSERT_TRUE(first.wait_for("waiting for hosts"));
+  Launch second(meet("2") + work, options());
+  for (const char* rank : {"[rank 0] ready", "[rank 1] ready", "[rank 2] ready", "[rank 3] ready"})
+    ASSERT_TRUE(first.wait_for(rank)) << rank;
+  second.signal(SIGKILL);
+  const Outcome outcome = first.wait();
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_THAT(outcome.errors, AllOf(HasSubstr("is lost: its connection ended"), HasSubstr("rank 2 (host "),
+                                    HasSubstr("is lost with its host")));
+  expect_no_worker_lives();
+}
+
+TEST_F(OverHosts, ALostCoordinatorEndsTheRanksOfEveryHost) {
+  const Words work{"-n", "2", RONDO_TEST_WORKER, "out=ready", "wait"};
+  Launch first(meet("2") + work, options());
+  ASSERT_TRUE(first.wait_for("waiting for hosts"));
+  Launch second(meet("2") + work, options());
+  for (const char* rank : {"[rank 2] ready", "[rank 3] ready"}) ASSERT_TRUE(second.wait_for(rank)) << rank;
+  ASSERT_TRUE(first.wait_for("[rank 3] ready"));
+  first.signal(SIGKILL);
+  const Outcome outcome = second.wait();
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_THAT(outcome.errors, HasSubstr("the coordinator at 127.0.0.1:" + port_ + " is lost"));
+  expect_no_worker_lives();
+}
+
+TEST_F(OverHosts, ASignalAtAnyAgentStopsTheRun) {
+  const Words work{"-n", "1", RONDO_TEST_WORKER, "on-signal=0", "out=ready", "wait"};
+  Launch first(meet("2") + work, options());
+  ASSERT_TRUE(first.wait_for("waiting for hosts"));
+  Launch second(meet("2") + work, options());
+  ASSERT_TRUE(first.wait_for("[rank 0] ready"));
+  ASSERT_TRUE(first.wait_for("[rank 1] ready"));
+  second.signal(SIGINT);
+  const Outcome outcome = first.wait();
+  EXPECT_EQ(outcome.exit_code, 130);
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("[rank 0] got signal 2"), HasSubstr("[rank 1] got signal 2")));
+  EXPECT_EQ(second.wait().exit_code, 130);
+}
+
+TEST_F(OverHosts, ManyLinesFromAnotherHostComeWholeAndInOrder) {
+  const Words work{"-n", "1", RONDO_TEST_WORKER, "1:lines=5000"};
+  Launch first(meet("2") + work, options());
+  ASSERT_TRUE(first.wait_for("waiting for hosts"));
+  Launch second(meet("2") + work, options());
+  const Outcome outcome = first.wait();
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_EQ(lines_of(outcome.output).size(), 5000u);
+  EXPECT_EQ(lines_of(outcome.output), lines_of(second.wait().output));
+}
+
+/// Four hosts, each joined to every other; all meet at an address of the first.
+class InNamespaces : public OverHosts {
+ protected:
+  static constexpr int kHosts = 4;
+  void SetUp() override {
+    ASSERT_EQ(Hosts::refusal(), "");
+    OverHosts::SetUp();
+    hosts_.emplace(kHosts);
+    std::map<std::pair<int, int>, int> cables;
+    for (int a = 0; a < kHosts; ++a)
+      for (int b = a + 1; b < kHosts; ++b) cables[{a, b}] = hosts_->connect({.first = a, .second = b});
+    door_ = hosts_->ipv4(cables.at({0, 1}), 0);
+    for (int host = 2; host < kHosts; ++host) {
+      Process route(hosts_->on(
+          host, {.program = "/usr/bin/env",
+                 .arguments = {"ip", "route", "add", door_ + "/32", "via", hosts_->ipv4(cables.at({0, host}), 0)},
+                 .environment = {}}));
+      ASSERT_EQ(route.end(), 0);
+    }
+  }
+  std::unique_ptr<Launch> agent(int host, const Words& flags, const std::string& secret = "secret") const {
+    const auto on = hosts_->on(
+        host, {.program = RONDO_PROGRAM,
+               .arguments = Words{"run", "--nnodes", std::to_string(kHosts), "--node-rank", std::to_string(host),
+                                  "--rdzv-endpoint", door_ + ":29400", "--secret-file", secret} +
+                            flags,
+               .environment = {}});
+    return std::make_unique<Launch>(on.arguments,
+                                    Launch::Options{.environment = {{"RONDO_HOST_ID", "host-" + std::to_string(host)}},
+                                                    .program = on.program,
+                                                    .folder = folder_.path()});
+  }
+  /// "0100007F:1F90" of every listener of the host.
+  std::vector<std::string> listeners(int host) const {
+    std::vector<std::string> found;
+    hosts_->inside(host, [&] {
+      for (const char* table : {"/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"}) {
+        std::ifstream lines(table);
+        std::string line, number, local, remote, state;
+        std::getline(lines, line);
+        while (std::getline(lines, line)) {
+          std::istringstream(line) >> number >> local >> remote >> state;
+          if (state == "0A") found.push_back(local);
+        }
+      }
+    });
+    return found;
+  }
+
+  std::optional<Hosts> hosts_;
+  std::string door_;
+};
+
+TEST_F(InNamespaces, RanksReduceOverTlsAndTcpAndNobodyListensEverywhere) {
+  const Words work{"-n",        "2",        RONDO_TEST_WORKER, "join", "reduce=100000",
+                   "out=ready", "until=go", "reduce=1000",     "leave"};
+  std::vector<std::unique_ptr<Launch>> agents;
+  for (int host = 0; host < kHosts; ++host) agents.push_back(agent(host, work));
+  for (int rank = 0; rank < 2 * kHosts; ++rank)
+    ASSERT_TRUE(agents[0]->wait_for("[rank " + std::to_string(rank) + "] ready", 60s)) << agents[0]->so_far().errors;
+  for (int host = 0; host < kHosts; ++host) {
+    const auto open = listeners(host);
+    EXPECT_FALSE(open.empty()) << host;
+    for (const std::string& local : open)
+      EXPECT_FALSE(local.starts_with("00000000:") || local.starts_with(std::string(32, '0') + ":")) << local;
+  }
+  std::ofstream(folder_.path() / "go") << "go";
+  for (auto& each : agents) {
+    const Outcome outcome = each->wait(60s);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+  }
+  EXPECT_THAT(agents[0]->so_far().output, HasSubstr("[rank 7] left"));
+}
+
+TEST_F(InNamespaces, AWrongSecretAndAnAbsentHostAreNamed) {
+  const Words wait{"--rdzv-conf", "join_timeout=5", "true"};
+  std::vector<std::unique_ptr<Launch>> agents;
+  for (int host : {0, 1}) agents.push_back(agent(host, wait));
+  ASSERT_TRUE(agents[0]->wait_for("waiting for hosts"));
+  const auto stranger = agent(2, wait, "other");
+  const Outcome refused = stranger->wait();
+  EXPECT_NE(refused.exit_code, 0);
+  EXPECT_THAT(refused.errors, HasSubstr("secret"));
+  for (auto& each : agents) {
+    const Outcome outcome = each->wait();
+    EXPECT_EQ(outcome.exit_code, 4);
+    EXPECT_THAT(outcome.errors, HasSubstr("absent: node rank 2 and node rank 3"));
+  }
+}
+
+}  // namespace
+}  // namespace rondo::test
