@@ -6,23 +6,20 @@
 #include <grpcpp/server_builder.h>
 #include <grpcpp/support/channel_arguments.h>
 
+#include <climits>
+
 namespace rondo::launcher {
 namespace {
 
-// A side that says nothing is asked whether it lives; one that does not answer is gone. The other side may be asked as
-// often, and not much more often.
-constexpr int kAskAfterMs = 10'000;
-constexpr int kAnswerWithinMs = 10'000;
+// gRPC asks nobody whether he still lives: a channel whose line still dials would take itself for dead, and an agent
+// that somebody stopped for a while would be lost. A dead host is seen by its line (notice_silence), a dead process by
+// the end of its socket. Who asks all the same may do so this often, and not much more often.
 constexpr int kAskedNotBeforeMs = 5'000;
 constexpr int kMostStrikes = 4;
 
 template <typename Set>
 void set_both(const Set& set) {
   set(GRPC_ARG_MAX_METADATA_SIZE, kMostMetadataBytes);
-  set(GRPC_ARG_KEEPALIVE_TIME_MS, kAskAfterMs);
-  set(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kAnswerWithinMs);
-  set(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  set(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // as many as asked for: the other side's strikes bound them
   set(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 64 * 1024);
   set(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
 }
@@ -42,6 +39,7 @@ void set_limits(grpc::ServerBuilder& builder) {
   builder.SetResourceQuota(quota);
   const auto set = [&builder](const char* name, int value) { builder.AddChannelArgument(name, value); };
   set_both(set);
+  set(GRPC_ARG_KEEPALIVE_TIME_MS, INT_MAX);  // a server's default is two hours
   set(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMostStreams);
   set(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kAskedNotBeforeMs);
   set(GRPC_ARG_HTTP2_MAX_PING_STRIKES, kMostStrikes);
