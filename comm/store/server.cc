@@ -20,7 +20,7 @@ constexpr Duration kLongestSleep = std::chrono::milliseconds(250);
 class ThreadedServer final : public StoreServer {
  public:
   ThreadedServer(std::shared_ptr<Env> env, std::unique_ptr<StoreService> service, int wake)
-      : env_(std::move(env)), service_(std::move(service)), address_(service_->address()), wake_(wake) {}
+      : env_(std::move(env)), service_(std::move(service)), addresses_(service_->addresses()), wake_(wake) {}
   ~ThreadedServer() override {
     ThreadedServer::close();
     ::close(wake_);
@@ -33,7 +33,8 @@ class ThreadedServer final : public StoreServer {
     return {};
   }
 
-  Address address() const override { return address_; }
+  Address address() const override { return addresses_.front(); }
+  std::vector<Address> addresses() const override { return addresses_; }
 
   void close() override {
     stop_.store(true, std::memory_order_release);
@@ -55,7 +56,7 @@ class ThreadedServer final : public StoreServer {
 
   const std::shared_ptr<Env> env_;
   std::unique_ptr<StoreService> service_;  // the thread's alone once it runs
-  const Address address_;
+  const std::vector<Address> addresses_;
   const int wake_;  // an eventfd
   std::atomic<bool> stop_{false};
   std::thread thread_;

@@ -26,14 +26,27 @@ Result<std::unique_ptr<StoreService>> StoreService::open(std::shared_ptr<Env> en
   if (options.secret.empty())
     return Status(Code::kUnauthenticated, "a store cannot be served without a secret to know its clients by",
                   {.operation = "serving the store"});
-  auto listener = env->listen(options.listen);
-  if (!listener.ok()) return listener.status().at({.operation = "serving the store"});
-  return std::unique_ptr<StoreService>(new StoreService(std::move(env), *std::move(listener), std::move(options)));
+  std::vector<Address> places{options.listen};
+  places.insert(places.end(), options.also_listen.begin(), options.also_listen.end());
+  std::vector<std::unique_ptr<Listener>> listeners;
+  for (const Address& place : places) {
+    auto listener = env->listen(place);
+    if (!listener.ok()) return listener.status().at({.operation = "serving the store"});
+    listeners.push_back(*std::move(listener));
+  }
+  return std::unique_ptr<StoreService>(new StoreService(std::move(env), std::move(listeners), std::move(options)));
+}
+
+std::vector<Address> StoreService::addresses() const {
+  std::vector<Address> all;
+  for (const auto& listener : listeners_) all.push_back(listener->address());
+  return all;
 }
 
 std::vector<WaitHandle> StoreService::wait_handles() const {
   std::vector<WaitHandle> handles;
-  if (in_handshake_.size() < kMostInHandshake) handles.push_back({.handle = listener_->handle()});
+  for (const auto& listener : listeners_)
+    if (in_handshake_.size() < kMostInHandshake) handles.push_back({.handle = listener->handle()});
   for (const Handshake& handshake : in_handshake_) handles.push_back(handshake.wait_handle());
   for (const Client& client : clients_) handles.push_back(client.frames.wait_handle());
   std::erase_if(handles, [](const WaitHandle& handle) { return handle.handle < 0; });
@@ -65,21 +78,23 @@ Progress StoreService::advance(TimePoint now) {
 
 bool StoreService::accept_callers() {
   bool moved = false;
-  while (in_handshake_.size() < kMostInHandshake) {
-    auto stream = listener_->accept();
-    if (!stream) break;
-    moved = true;
-    if (options_.same_user_only && stream->peer_uid() != static_cast<int64_t>(::geteuid())) {
-      refused({Code::kUnauthenticated, "refused a store client of user " + std::to_string(stream->peer_uid()) +
-                                           ": this store serves its own user only"});
-      continue;
+  for (const auto& listener : listeners_) {
+    while (in_handshake_.size() < kMostInHandshake) {
+      auto stream = listener->accept();
+      if (!stream) break;
+      moved = true;
+      if (options_.same_user_only && stream->peer_uid() != static_cast<int64_t>(::geteuid())) {
+        refused({Code::kUnauthenticated, "refused a store client of user " + std::to_string(stream->peer_uid()) +
+                                             ": this store serves its own user only"});
+        continue;
+      }
+      HandshakeOptions how;
+      how.side = HandshakeOptions::Side::kAcceptor;
+      how.mine.role = Role::kStore;
+      how.mine.job = options_.job;
+      how.secret = options_.secret;
+      in_handshake_.emplace_back(*env_, std::move(stream), std::move(how));
     }
-    HandshakeOptions how;
-    how.side = HandshakeOptions::Side::kAcceptor;
-    how.mine.role = Role::kStore;
-    how.mine.job = options_.job;
-    how.secret = options_.secret;
-    in_handshake_.emplace_back(*env_, std::move(stream), std::move(how));
   }
   return moved;
 }

@@ -24,7 +24,7 @@ class StoreService {
   /// Listens. kUnauthenticated without a secret.
   static Result<std::unique_ptr<StoreService>> open(std::shared_ptr<Env> env, StoreServerOptions options);
 
-  Address address() const { return listener_->address(); }
+  std::vector<Address> addresses() const;
   /// Does what can be done; kProgressed or kBlocked. A client's fault ends that client's connection only.
   Progress advance(TimePoint now);
   std::vector<WaitHandle> wait_handles() const;
@@ -43,8 +43,8 @@ class StoreService {
     uint64_t seen_version = 0;                // of the content, when `parked` was last tried
   };
 
-  StoreService(std::shared_ptr<Env> env, std::unique_ptr<Listener> listener, StoreServerOptions options)
-      : env_(std::move(env)), listener_(std::move(listener)), options_(std::move(options)) {}
+  StoreService(std::shared_ptr<Env> env, std::vector<std::unique_ptr<Listener>> listeners, StoreServerOptions options)
+      : env_(std::move(env)), listeners_(std::move(listeners)), options_(std::move(options)) {}
   bool accept_callers();
   bool advance_handshakes(TimePoint now);
   /// False when the client is to be dropped.
@@ -55,7 +55,7 @@ class StoreService {
   void refused(const Status& status) const;
 
   const std::shared_ptr<Env> env_;
-  const std::unique_ptr<Listener> listener_;
+  const std::vector<std::unique_ptr<Listener>> listeners_;  // at least one
   const StoreServerOptions options_;
   StoreContent content_;
   std::list<Handshake> in_handshake_;

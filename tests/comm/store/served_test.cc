@@ -108,6 +108,28 @@ TEST(ServedStore, WorksOverUnixSocketsOfTheSameUser) {
   EXPECT_FALSE(connect_store(tcp.env, suspicious, in_seconds(0.2)).ok());
 }
 
+TEST(ServedStore, IsOneStoreAtAllItsAddresses) {
+  Served served;
+  StoreServerOptions options;
+  options.also_listen = {{"tcp:127.0.0.2:0"}, {"tcp:127.0.0.3:0"}};
+  options.job = served.job;
+  options.secret = served.secret;
+  const auto server = serve_store(served.env, std::move(options));
+  ASSERT_TRUE(server.ok()) << server.status().text();
+  const std::vector<Address> places = (*server)->addresses();
+  ASSERT_EQ(places.size(), 3u);
+  EXPECT_EQ(places.front(), (*server)->address());
+  for (size_t i = 0; i < places.size(); ++i) {
+    StoreClientOptions client = served.client_options();
+    client.server = places[i];
+    const auto store = connect_store(served.env, client, in_seconds(5));
+    ASSERT_TRUE(store.ok()) << places[i].text << ": " << store.status().text();
+    const auto count = store_add(**store, *served.env, "visits", 1, in_seconds(5));
+    ASSERT_TRUE(count.ok()) << count.status().text();
+    EXPECT_EQ(*count, static_cast<int64_t>(i + 1));
+  }
+}
+
 TEST(ServedStore, RefusesAWrongSecretOnBothSides) {
   Served served;
   auto options = served.client_options(3);

@@ -63,11 +63,14 @@ class StoreServer {
  public:
   virtual ~StoreServer() = default;
   virtual Address address() const = 0;
+  /// That, then those of StoreServerOptions::also_listen.
+  virtual std::vector<Address> addresses() const = 0;
   /// Stops the thread and closes every connection. The destructor does the same.
   virtual void close() = 0;
 };
 struct StoreServerOptions {
   Address listen{"tcp:127.0.0.1:0"};
+  std::vector<Address> also_listen;
   JobId job;
   Secret secret;
   /// Besides the secret, the kernel must say that the client runs as this user: Unix sockets only.
