@@ -1,7 +1,8 @@
 # `cmake --install`: the libraries as rondo::comm and rondo::trainer for find_package(Rondo), and the programs.
 #
 #   bin/rondo                   the launcher
-#   libexec/rondo/rondo-*       what it starts; it looks there or beside itself
+#   libexec/rondo/rondo-*       what it starts; it looks there or beside itself; rondo-mpi-*.so, which programs under an
+#                               MPI's launcher load
 #   lib/cmake/Rondo/            RondoConfig.cmake, the targets, FindLibTorch.cmake
 include(CMakePackageConfigHelpers)
 set(_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/Rondo)

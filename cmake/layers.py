@@ -2,7 +2,7 @@
 
 The arrows (ARCHITECTURE.md, "Folders"):
     comm <- trainer, comm <- launcher, proto <- launcher, proto <- trainer/observe; none back.
-    Inside comm: base <- {bootstrap, memory, schedule, kernels} <- watch <- transport <- store <- group <- collective;
+    Inside comm: base <- mpi <- {bootstrap, memory, schedule, kernels} <- watch <- transport <- store <- group <- collective;
     sim stands on base, schedule and transport; bench on all, and nothing on it. Other folders reach comm only through
     rondo/comm/... .
     LibTorch only in trainer and its tests, Protobuf only in launcher, proto and trainer/observe, gRPC only in
@@ -19,11 +19,11 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 
 # Parts of comm and the parts whose private headers each may include besides its own.
 _FLOOR = {"base"}
-_MIDDLE = _FLOOR | {"bootstrap", "memory", "schedule", "kernels"}
+_MIDDLE = _FLOOR | {"mpi", "bootstrap", "memory", "schedule", "kernels"}
 _LINKS = _MIDDLE | {"watch", "transport", "store"}
 COMM_PARTS = {
     "base": set(),
-    "bootstrap": _FLOOR, "memory": _FLOOR, "schedule": _FLOOR, "kernels": _FLOOR,
+    "mpi": _FLOOR, "bootstrap": _FLOOR | {"mpi"}, "memory": _FLOOR, "schedule": _FLOOR, "kernels": _FLOOR,
     "watch": _MIDDLE,
     "transport": _MIDDLE | {"watch"},          # what fake ranks share instead of a network holds their job page
     "store": _MIDDLE | {"watch", "transport"},  # the served store speaks the wire format

@@ -67,8 +67,8 @@ Result<DType> parse_dtype(const std::string& text) {
 
 /// A transport between processes; inproc joins fake ranks only.
 Status check_transport(const std::string& text) {
-  if (text.empty() || text == "auto") return {};
-  std::string known = "auto";
+  if (text.empty() || text == "auto" || text == "shm+mpi") return {};
+  std::string known = "auto, shm+mpi";
   for (int number = 0;; ++number) {
     const auto kind = static_cast<comm::TransportKind>(number);
     if (name(kind).starts_with("unknown")) break;

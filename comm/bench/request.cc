@@ -16,7 +16,7 @@ void add_flags(CLI::App& app, Request& request) {
   app.add_option("--iterations", request.iterations, "timed calls of each size; default by size");
   app.add_flag("--quick", request.quick, "few sizes, few calls: shows that it works");
   app.add_flag("--unregistered", request.unregistered, "ordinary memory instead of the group's registered memory");
-  app.add_option("--transport", request.transport, "shm or tcp; default: as the job chooses");
+  app.add_option("--transport", request.transport, "shm, tcp, mpi or shm+mpi; default: as the job chooses");
   app.add_option("--algorithm", request.algorithm, "by name, e.g. ring; default: as the group chooses");
   app.add_option("--cpus", request.cpus, "cpu of each rank: 0,1; default: one core a rank");
   app.add_option("--json", request.json_file, "rank 0 writes a JSON object a line to FILE");

@@ -229,9 +229,9 @@ std::string Bootstrap::describe() const {
     case Source::kSlurm:
       return text + "started by Slurm's srun";
     case Source::kOpenMpi:
-      return text + "started by Open MPI's mpirun";
+      return text + "started by Open MPI's mpirun" + (meets_by_mpi ? ", met by MPI" : "");
     case Source::kPmi:
-      return text + "started by an mpiexec that speaks PMI (MPICH and its kin)";
+      return text + "started by an mpiexec that speaks PMI (MPICH and its kin)" + (meets_by_mpi ? ", met by MPI" : "");
     case Source::kHorovod:
       return text + "placed by Horovod's variables";
     case Source::kSingle:
@@ -240,14 +240,25 @@ std::string Bootstrap::describe() const {
   return text;
 }
 
+std::string transport_wish(const BootstrapFlags& flags, const Environment& environment) {
+  return flags.transport.value_or(read_text(environment, "RONDO_TRANSPORT"));
+}
+
 /// Without a wish: memory where ranks share it, tcp between the others.
 Result<TransportKind> read_transport(const BootstrapFlags& flags, const Environment& environment,
                                      const Bootstrap& place) {
   const bool by_flag = flags.transport.has_value();
-  const std::string wish = flags.transport.value_or(read_text(environment, "RONDO_TRANSPORT"));
+  const std::string wish = transport_wish(flags, environment);
   if (wish.empty() || wish == "auto") return TransportKind::kShm;
   if (wish == "tcp") return TransportKind::kTcp;
-  if (wish != "shm") return bad_variable(by_flag ? "--transport" : "RONDO_TRANSPORT", wish, "auto, shm or tcp");
+  if (place.links_by_mpi) {
+    if (place.at.world_size > 1 && !place.meets_by_mpi)
+      return Status(Code::kUnsupported, "transport " + wish + " needs ranks that an MPI's launcher started, and " +
+                                            place.describe() + ": start the program by mpirun or mpiexec");
+    return wish == "mpi" && place.at.world_size > 1 ? TransportKind::kMpi : TransportKind::kShm;
+  }
+  if (wish != "shm")
+    return bad_variable(by_flag ? "--transport" : "RONDO_TRANSPORT", wish, "auto, shm, tcp, mpi or shm+mpi");
   if (place.on_one_host()) return TransportKind::kShm;
   return Status(Code::kUnsupported, "transport shm needs all ranks on one host, and only " +
                                         std::to_string(place.local_world_size) + " of " +
@@ -270,6 +281,9 @@ Result<Bootstrap> read_bootstrap(const BootstrapFlags& flags, const Environment&
   result.run_directory = read_text(environment, "RONDO_RUN_DIR");
   result.interface = flags.interface.value_or(read_text(environment, "RONDO_INTERFACE"));
   result.host_id = read_text(environment, "RONDO_HOST_ID");
+  result.mpi_library = read_text(environment, "RONDO_MPI_LIBRARY");
+  const std::string wish = transport_wish(flags, environment);
+  result.links_by_mpi = wish == "mpi" || wish == "shm+mpi";
   const auto set = [&](const char* variable) { return !read_text(environment, variable).empty(); };
   Status status;
   if (flags.rank || flags.world_size || flags.local_rank || flags.local_world_size || flags.endpoint) {

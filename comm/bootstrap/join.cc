@@ -7,6 +7,7 @@
 
 #include "comm/base/hex.h"
 #include "comm/bootstrap/meeting.h"
+#include "comm/bootstrap/mpi_meeting.h"
 #include "comm/bootstrap/place.h"
 #include "rondo/comm/bootstrap.h"
 #include "rondo/comm/flight.h"
@@ -55,6 +56,8 @@ struct Meeting {
   std::unique_ptr<StoreServer> server;
   std::shared_ptr<Store> store;
   Secret secret;
+  JobId job;
+  std::shared_ptr<Mpi> mpi;  // null unless links go by it
 };
 
 Result<Meeting> meet(const Bootstrap& bootstrap, const std::shared_ptr<Env>& env, const LogSink& log,
@@ -63,6 +66,16 @@ Result<Meeting> meet(const Bootstrap& bootstrap, const std::shared_ptr<Env>& env
   auto secret = given_secret(bootstrap);
   RONDO_TRY(secret);
   meeting.secret = *secret;
+  meeting.job = bootstrap.job;
+  if (bootstrap.meets_by_mpi) {
+    auto met = meet_by_mpi(bootstrap, env, *secret, log, deadline);
+    RONDO_TRY(met);
+    return Meeting{.server = std::move(met->server),
+                   .store = std::move(met->store),
+                   .secret = met->secret,
+                   .job = met->job,
+                   .mpi = std::move(met->mpi)};
+  }
   if (!bootstrap.store) {
     meeting.store = in_process_store();
     if (meeting.secret.empty()) meeting.secret = Secret::draw(*env);
@@ -140,7 +153,8 @@ Result<Joined> join(const Bootstrap& bootstrap, LogSink log, Deadline deadline) 
   EndpointOptions options;
   options.at = bootstrap.at;
   options.local_rank = bootstrap.local_rank;
-  options.job = bootstrap.job == JobId{} ? JobId::draw(*env) : bootstrap.job;
+  options.job = meeting->job == JobId{} ? JobId::draw(*env) : meeting->job;
+  options.mpi = meeting->mpi;
   options.secret = meeting->secret;
   options.generation = bootstrap.generation;
   options.env = env;

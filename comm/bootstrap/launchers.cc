@@ -218,11 +218,22 @@ Status follow(const Placement& placement, const Environment& environment, Bootst
   result.local_world_size = placement.local_world_size;
   result.generation = placement.restarts;
   if (result.at.world_size == 1) return {};
-  RONDO_TRY(need_secret_across_hosts(result));
   const std::string address = read_text(environment, "MASTER_ADDR");
   const auto port = read_number(environment, "MASTER_PORT", {1, 65535});
   RONDO_TRY(port);
   const bool told = !address.empty() && port->has_value();
+  const bool of_mpi = placement.source == Source::kOpenMpi || placement.source == Source::kPmi;
+  const bool knows_all = told && !result.secret_file.empty();
+  result.meets_by_mpi = result.links_by_mpi || (of_mpi && !result.on_one_host() && !knows_all);
+  if (result.meets_by_mpi) {
+    result.serve_store = result.at.rank == 0;
+    if (!told || result.on_one_host()) return {};
+    const auto beside = port_beside(**port);
+    RONDO_TRY(beside);
+    meet_across_hosts(address, *beside, result);
+    return {};
+  }
+  RONDO_TRY(need_secret_across_hosts(result));
   const std::string where = address + "-" + std::to_string(port->value_or(0));
   const std::string place =
       placement.job.empty() && told ? std::string(name(result.source)) + "-" + where : placement.job;

@@ -36,7 +36,9 @@ Status check_agreement(const Placement& chosen, const std::vector<Placement>& pl
 /// Inside a Slurm allocation for several tasks, but not started by srun: what to tell the user, else empty.
 std::string outside_of_srun(const Environment& environment);
 
-/// Takes the place that `placement` gives, and the meeting point that it or MASTER_ADDR and MASTER_PORT give.
+/// Takes the place that `placement` gives, and the meeting point that it or MASTER_ADDR and MASTER_PORT give. Ranks
+/// that an MPI's launcher put on several hosts meet by MPI, unless point and secret are known; so do all whose links go
+/// by it.
 Status follow(const Placement& placement, const Environment& environment, Bootstrap& result);
 
 }  // namespace rondo::comm

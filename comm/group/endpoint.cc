@@ -7,6 +7,7 @@
 #include "comm/group/endpoint_state.h"
 #include "comm/group/group_state.h"
 #include "comm/group/host_relay.h"
+#include "comm/mpi/mpi.h"
 
 namespace rondo::comm {
 namespace {
@@ -24,6 +25,8 @@ std::string_view name(TransportKind kind) {
       return "tcp";
     case TransportKind::kShm:
       return "shm";
+    case TransportKind::kMpi:
+      return "mpi";
   }
   return "unknown transport";
 }
@@ -238,6 +241,8 @@ void EndpointState::idle(Duration at_most) {
     options_.fabric->wait_change(seen, at_most);
     return;
   }
+  // Messages by MPI ring no bell and make no descriptor ready: they come only to those who look.
+  if (options_.mpi) at_most = std::min<Duration>(at_most, kMixedSlice);
   env().idle(wait_handles(), at_most);
 }
 
@@ -259,7 +264,7 @@ void EndpointState::idle_at_bell(Duration at_most) {
   if (progress()) at_most = Duration::zero();  // see Note [No lost bell]
   // A descriptor does not ring: while messages are under way, sleep is short.
   const auto handles = wait_handles();
-  const bool messages = !handles.empty() || options_.fabric != nullptr;
+  const bool messages = !handles.empty() || options_.fabric != nullptr || options_.mpi != nullptr;
   page->sleep(rank, seen, messages ? std::min<Duration>(at_most, kMixedSlice) : at_most);
 }
 
@@ -275,6 +280,13 @@ Status EndpointState::close(Deadline deadline) {
   }
   if (keeper) {
     if (const Status status = keeper->close(deadline); !status.ok() && first.ok()) first = status;
+  }
+  if (options_.mpi) {
+    // Of a job that failed MPI cannot be finished: that waits for ranks which never come.
+    const auto page = this->page();
+    const bool failed = page != nullptr && page->abort_of(kWholeJob).has_value();
+    const Status status = options_.mpi->close(deadline, failed ? Mpi::Ending::kAlone : Mpi::Ending::kTogether);
+    if (!status.ok() && first.ok()) first = status.at({.rank = options_.at.rank, .operation = "leaving MPI"});
   }
   return first;
 }
@@ -304,6 +316,9 @@ Result<Endpoint> Endpoint::create(EndpointOptions options) {
                   "rank " + std::to_string(options.at.rank) + " is not in [0, " +
                       std::to_string(options.at.world_size) + "): ranks count from 0 to world size - 1",
                   where);
+  }
+  if (options.transport == TransportKind::kMpi && options.mpi == nullptr) {
+    return Status(Code::kInvalidArgument, "transport mpi needs the MPI library of this process", where);
   }
   if (options.transport == TransportKind::kInproc && options.fabric == nullptr) {
     return Status(Code::kInvalidArgument, "transport inproc needs the fabric that the fake ranks share", where);

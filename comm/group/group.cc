@@ -24,7 +24,8 @@ std::string Group::description() const {
       {.goal = Goal::kAllReduce, .algorithm = algorithm, .shape = {.at = state_->at(), .host_of_rank = hosts}});
   std::string links = transport();
   if (!hosts.empty() && links != comm::name(TransportKind::kInproc)) {
-    links = (links == "tcp" ? "tcp" : "shm inside and tcp") + std::string(" between ") +
+    const std::string across = state_->endpoint().options().mpi ? "mpi" : "tcp";
+    links = (links == across ? "" : "shm inside and ") + across + " between " +
             std::to_string(1 + *std::ranges::max_element(hosts)) + " hosts";
   }
   return std::string(algorithm) + " over " + links + (order.ok() ? ", order " + std::string(comm::name(*order)) : "");
@@ -35,7 +36,8 @@ std::string Group::transport() const {
   const std::vector<int>& hosts = state_->identity().host_of_rank;
   if (kind != TransportKind::kShm || hosts.empty()) return std::string(comm::name(kind));
   const auto host_count = static_cast<size_t>(1 + *std::ranges::max_element(hosts));
-  return host_count == hosts.size() ? "tcp" : "shm+tcp";
+  const std::string across = state_->endpoint().options().mpi ? "mpi" : "tcp";
+  return host_count == hosts.size() ? across : "shm+" + across;
 }
 
 std::string Group::choices() const {

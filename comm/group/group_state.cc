@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "comm/transport/mixed_transport.h"
+#include "comm/transport/mpi_transport.h"
 #include "comm/transport/pipes.h"
 #include "comm/transport/shm.h"
 
@@ -57,6 +58,14 @@ Result<std::unique_ptr<Transport>> make_transport(const EndpointState& endpoint,
   std::unique_ptr<Transport> messages;
   if (options.fabric) {
     messages = make_inproc_transport({options.fabric, id.id, id.job_ranks, id.at.rank});
+  } else if (options.mpi) {
+    auto made = make_mpi_transport({.mpi = options.mpi,
+                                    .group = id.id,
+                                    .generation = options.generation,
+                                    .job_ranks = id.job_ranks,
+                                    .rank = id.at.rank});
+    RONDO_TRY(made);
+    messages = std::move(*made);
   } else {
     TcpTransportOptions tcp{.port = endpoint.port(),
                             .group = id.id,

@@ -134,7 +134,7 @@ TEST(Bootstrap, SharesMemoryOnOneHostUnlessToldOtherwise) {
   const Status wrong = read_bootstrap({}, environment(with(kAgent, {{"RONDO_TRANSPORT", "smh"}}))).status();
   EXPECT_EQ(wrong.code(), Code::kInvalidArgument);
   EXPECT_NE(wrong.text().find("RONDO_TRANSPORT"), std::string::npos) << wrong.text();
-  EXPECT_NE(wrong.text().find("auto, shm or tcp"), std::string::npos) << wrong.text();
+  EXPECT_NE(wrong.text().find("auto, shm, tcp, mpi or shm+mpi"), std::string::npos) << wrong.text();
 }
 
 TEST(Bootstrap, RanksOnSeveralHostsMeetAtRankZeroBesideTheProgramsPort) {

@@ -258,18 +258,58 @@ TEST(Launchers, SlurmsRanksOnSeveralHostsMeetAtTheFirst) {
   EXPECT_EQ(secretless.status().code(), Code::kUnauthenticated);
 }
 
-TEST(Launchers, MpirunsRanksOnSeveralHostsNeedAnAddress) {
-  const Variables hosts =
-      with(kOpenMpi, {{"OMPI_COMM_WORLD_SIZE", "4"}, {"OMPI_COMM_WORLD_RANK", "3"}, {"RONDO_SECRET_FILE", "/s"}});
-  EXPECT_THAT(error(hosts), HasSubstr("OMPI_COMM_WORLD_RANK is 3 of OMPI_COMM_WORLD_SIZE 4, on several hosts"));
-  EXPECT_THAT(error(hosts), HasSubstr("mpirun -x MASTER_ADDR=node1 -x MASTER_PORT=29500"));
-  const Variables told = with(hosts, {{"MASTER_ADDR", "node1"}, {"MASTER_PORT", "29500"}});
+TEST(Launchers, RanksOfMpirunOnSeveralHostsMeetByMpiUnlessAllIsKnown) {
+  const Variables hosts = with(kOpenMpi, {{"OMPI_COMM_WORLD_SIZE", "4"}, {"OMPI_COMM_WORLD_RANK", "3"}});
+  const Variables address{{"MASTER_ADDR", "node1"}, {"MASTER_PORT", "29500"}}, secret{{"RONDO_SECRET_FILE", "/s"}};
+  for (const Variables& variables : {hosts, with(hosts, secret)}) {
+    const auto got = read(variables);
+    RONDO_ASSERT_OK(got);
+    EXPECT_TRUE(got->meets_by_mpi);
+    EXPECT_FALSE(got->links_by_mpi);
+    EXPECT_FALSE(got->store) << "rank 0 says where";
+    EXPECT_FALSE(got->peer_credentials);
+    EXPECT_THAT(got->describe(), HasSubstr("mpirun, met by MPI"));
+  }
+  const auto addressed = read(with(hosts, address));
+  RONDO_ASSERT_OK(addressed);
+  EXPECT_TRUE(addressed->meets_by_mpi) << "the secret is not known";
+  EXPECT_EQ(addressed->store->text, "tcp:node1:29501");
+  const Variables told = with(with(hosts, address), secret);
   const auto got = read(told);
   RONDO_ASSERT_OK(got);
+  EXPECT_FALSE(got->meets_by_mpi);
   EXPECT_EQ(got->store->text, "tcp:node1:29501");
   const auto elsewhere = read(with(told, {{"PMIX_SERVER_URI2", "2032074752.1;tcp4://127.0.0.1:1"}}));
   RONDO_ASSERT_OK(elsewhere);
   EXPECT_EQ(elsewhere->job, got->job) << "the daemon's address differs from host to host, the job does not";
+  const auto mpich = read(with(kMpich, {{"PMI_SIZE", "4"}, {"PMI_RANK", "3"}}));
+  RONDO_ASSERT_OK(mpich);
+  EXPECT_TRUE(mpich->meets_by_mpi);
+  EXPECT_FALSE(read(kOpenMpi)->meets_by_mpi) << "on one host no MPI is loaded";
+  EXPECT_FALSE(read(kMpich)->meets_by_mpi);
+}
+
+TEST(Launchers, LinksGoByMpiWhereTheUserSaysSo) {
+  const auto all = read(with(kOpenMpi, {{"RONDO_TRANSPORT", "mpi"}, {"RONDO_MPI_LIBRARY", "/opt/libmpi.so"}}));
+  RONDO_ASSERT_OK(all);
+  EXPECT_EQ(all->transport, TransportKind::kMpi);
+  EXPECT_TRUE(all->links_by_mpi && all->meets_by_mpi);
+  EXPECT_EQ(all->mpi_library, "/opt/libmpi.so");
+  const auto across = read(with(kMpich, {{"RONDO_TRANSPORT", "shm+mpi"}}));
+  RONDO_ASSERT_OK(across);
+  EXPECT_EQ(across->transport, TransportKind::kShm);
+  EXPECT_TRUE(across->links_by_mpi && across->meets_by_mpi);
+  EXPECT_TRUE(read(with(kSlurm, {{"RONDO_TRANSPORT", "mpi"}}))->meets_by_mpi) << "srun --mpi=pmix";
+  const auto none = read(with(kByHand, {{"RONDO_TRANSPORT", "mpi"}}));
+  EXPECT_EQ(none.status().code(), Code::kUnsupported);
+  EXPECT_THAT(none.status().message(), HasSubstr("start the program by mpirun or mpiexec"));
+  const auto alone = read(with(kOpenMpi, {{"RONDO_TRANSPORT", "mpi"},
+                                          {"OMPI_COMM_WORLD_RANK", "0"},
+                                          {"OMPI_COMM_WORLD_SIZE", "1"},
+                                          {"OMPI_COMM_WORLD_LOCAL_RANK", "0"},
+                                          {"OMPI_COMM_WORLD_LOCAL_SIZE", "1"}}));
+  RONDO_ASSERT_OK(alone);
+  EXPECT_EQ(alone->transport, TransportKind::kShm) << "nobody to talk to";
 }
 
 TEST(Launchers, SaysThatSrunWasNotUsed) {

@@ -25,7 +25,7 @@ struct BootstrapFlags {
   std::optional<int> rank, world_size, local_rank, local_world_size;
   std::optional<std::string> endpoint;     // the store's Address
   std::optional<std::string> secret_file;  // also RONDO_SECRET_FILE
-  std::optional<std::string> transport;    // "auto", "shm", "tcp"; also RONDO_TRANSPORT
+  std::optional<std::string> transport;    // "auto", "shm", "tcp", "mpi", "shm+mpi"; also RONDO_TRANSPORT
   std::optional<std::string> interface;    // names, separated by commas; also RONDO_INTERFACE
 };
 
@@ -35,7 +35,7 @@ struct Bootstrap {
   Position at;
   int local_rank = 0;
   int local_world_size = 1;
-  std::optional<Address> store;  // empty: single, or pmi_descriptor is set
+  std::optional<Address> store;  // empty: single, pmi_descriptor is set, or MPI brings it
   bool serve_store = false;      // rank 0 without an agent serves it
   JobId job;
   uint32_t generation = 0;  // restarts: TORCHELASTIC_RESTART_COUNT, RONDO_GENERATION
@@ -45,6 +45,9 @@ struct Bootstrap {
   std::string interface;          // where data links are accepted if ranks are on several hosts; empty: everywhere
   std::string host_id;            // RONDO_HOST_ID: splits one machine into several hosts; never joins machines
   TransportKind transport = TransportKind::kShm;
+  bool meets_by_mpi = false;  // MPI brings what is not known here: the secret, the store's address, the job's id
+  bool links_by_mpi = false;  // messages go by MPI: all if transport is kMpi, else those between hosts
+  std::string mpi_library;    // RONDO_MPI_LIBRARY; empty: it is looked for
   EndpointOptions::Probe probe = EndpointOptions::Probe::kAuto;                  // RONDO_PROBE
   EndpointOptions::DataThread data_thread = EndpointOptions::DataThread::kAuto;  // RONDO_DATA_THREAD
   int pmi_descriptor = -1;    // PMI_FD, where only its maker tells MPICH's jobs apart; stays MPI's

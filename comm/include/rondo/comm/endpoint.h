@@ -20,8 +20,8 @@
 namespace rondo::comm {
 
 /// kInproc: fake ranks, messages between threads. kTcp: streams (TCP on loopback, or Unix sockets). kShm: memory shared
-/// by the ranks of one host.
-enum class TransportKind : uint8_t { kInproc, kTcp, kShm };
+/// by the ranks of one host. kMpi: messages of the MPI whose launcher started the ranks.
+enum class TransportKind : uint8_t { kInproc, kTcp, kShm, kMpi };
 std::string_view name(TransportKind kind);
 
 /// What fake ranks of one process share instead of a network: message queues, mapped regions, signals, the job page.
@@ -30,6 +30,9 @@ Result<std::shared_ptr<InprocFabric>> make_inproc_fabric(int world_size);
 
 /// Writes down what this rank calls: rondo/comm/flight.h.
 class FlightRecorder;
+
+/// The MPI library of this process, loaded at run time.
+class Mpi;
 
 struct EndpointOptions {
   Position at;
@@ -41,6 +44,8 @@ struct EndpointOptions {
   std::shared_ptr<Store> store;  // required
   TransportKind transport = TransportKind::kTcp;
   std::shared_ptr<InprocFabric> fabric;  // kInproc; kShm of threads that share one mapping, for thread sanitizers
+  /// Required by kMpi. With kShm: messages between hosts go by it instead of by tcp.
+  std::shared_ptr<Mpi> mpi;  // shared with the groups' transports
   /// Where this rank accepts data links, a listener each; peers are told all and take one that they reach. Not used
   /// with a fabric.
   std::vector<Address> listen{{"tcp:127.0.0.1:0"}};

@@ -48,7 +48,8 @@ class Group {
   const std::string& name() const;
   /// What a run prints: how large buffers are reduced, for example "push over shm, order canonical".
   std::string description() const;
-  /// How these ranks exchange bytes: "inproc", "shm", "tcp", or "shm+tcp" where hosts hold several of them.
+  /// How these ranks exchange bytes: "inproc", "shm", "tcp", "mpi", or "shm+tcp" or "shm+mpi" where hosts hold several
+  /// of them.
   std::string transport() const;
   /// Which algorithm serves which size, a line each, with the reason of the choice.
   std::string choices() const;
