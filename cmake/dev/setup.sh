@@ -9,13 +9,14 @@ packages_comm=(g++ cmake ninja-build ccache mold pkg-config libssl-dev libhwy-de
   libcli11-dev nlohmann-json3-dev)
 packages_launcher=("${packages_comm[@]}" libprotobuf-dev protobuf-compiler libgrpc++-dev
   protobuf-compiler-grpc libtomlplusplus-dev libhwloc-dev)
+packages_mpi=(openmpi-bin libopenmpi-dev mpich libmpich-dev)   # without the headers a build has no MPI components
 packages_train=("${packages_launcher[@]}" zlib1g-dev libprotozero-dev python3 python3-pip dataset-fashion-mnist)
 packages_suites=(libbenchmark-dev)
-packages_test=(libgtest-dev libgmock-dev librapidcheck-dev python3 iproute2 nftables openmpi-bin "${packages_suites[@]}")
+packages_test=(libgtest-dev libgmock-dev librapidcheck-dev python3 iproute2 nftables "${packages_mpi[@]}" "${packages_suites[@]}")
 packages_lint=(clang-format-16 clang-tidy-16 shellcheck python3)
 packages_pytorch=(python3 python3-venv)
-packages_rivals=(openmpi-bin libopenmpi-dev mpich libmpich-dev libgloo-dev)
-packages_launchers=(openmpi-bin mpich python3 python3-pip)
+packages_rivals=("${packages_mpi[@]}" libgloo-dev)
+packages_launchers=("${packages_mpi[@]}" python3 python3-pip)
 packages_slurm=(munge slurmctld slurmd slurm-client python3)
 }
 readonly libtorch_disk_mb=2000 libtorch_fetch_mb=540 pytorch_disk_mb=6000

@@ -1,5 +1,9 @@
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -50,7 +54,9 @@ void add_bench_flags(CLI::App& app, BenchFlags& flags) {
   app.add_option("--rounds", flags.rounds, "sweeps over all sizes; default 9")->type_name("N");
   app.add_option("--iterations", flags.iterations, "timed calls of a size in a round; default by size")->type_name("N");
   app.add_option("--algorithm", flags.algorithm, "by name; default: as the group chooses")->type_name("NAME");
-  app.add_option("--transport", flags.transport, "by name; default: as the job chooses")->type_name("NAME");
+  app.add_option("--transport", flags.transport,
+                 "shm, tcp, mpi or shm+mpi (these start the ranks by mpirun); default: as the job chooses")
+      ->type_name("NAME");
   app.add_flag("--unregistered", flags.unregistered, "buffers in ordinary memory instead of the group's");
   app.add_flag("--choices", flags.choices, "print what is chosen for which size, the reason, and what was measured");
   app.add_option("--against", flags.against, "measure these beside Rondo, in turn: gloo,openmpi,mpich")
@@ -125,6 +131,42 @@ struct Plan {
   std::string cpus;
 };
 
+bool by_mpi(const BenchFlags& flags) { return flags.transport == "mpi" || flags.transport == "shm+mpi"; }
+
+/// Becomes Open MPI's mpirun: links by MPI need ranks that an MPI's launcher started. Returns only if it cannot.
+comm::Status become_mpirun(const BenchFlags& flags, const Words& words, const std::string& program,
+                           const std::string& cpus, int ranks) {
+  auto mpirun = find_program("mpirun.openmpi");
+  if (!mpirun.ok()) mpirun = find_program("mpirun");
+  if (!mpirun.ok())
+    return {comm::Code::kUnsupported, "--transport " + flags.transport +
+                                          " needs an mpirun on the PATH (Debian: openmpi-bin), "
+                                          "or start the ranks by yours: mpiexec -n " +
+                                          std::to_string(ranks) + " " + program + " " + flags.operation +
+                                          " --transport " + flags.transport};
+  // As root Open MPI wants to be asked twice; the ranks bind themselves.
+  std::vector<std::string> command{"env",
+                                   "OMPI_ALLOW_RUN_AS_ROOT=1",
+                                   "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
+                                   *mpirun,
+                                   "--bind-to",
+                                   "none",
+                                   "--oversubscribe",
+                                   "-np",
+                                   std::to_string(ranks),
+                                   program};
+  append(command, words.shared);
+  append(command, words.ours);
+  append(command, {"--cpus", cpus});
+  if (!flags.rounds.empty()) append(command, {"--rounds", flags.rounds});
+  if (!flags.json_file.empty()) append(command, {"--json", flags.json_file});
+  std::vector<char*> argv;
+  for (std::string& word : command) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  ::execvp(argv.front(), argv.data());
+  return {comm::Code::kIo, std::string("cannot start env: ") + std::strerror(errno)};
+}
+
 comm::Result<int> measure_alone(const BenchFlags& flags, const Words& words, const std::string& program,
                                 const std::string& cpus, JobRequest job) {
   job.program = program;
@@ -196,6 +238,12 @@ int bench_command(const std::vector<std::string>& arguments) {
   }
   if (!rivals.empty() && !plan.collective) {
     return usage_error(app, "--against: only collectives have rivals, and " + flags.operation + " is none");
+  }
+
+  if (by_mpi(flags)) {
+    if (!rivals.empty())
+      return usage_error(app, "--transport " + flags.transport + " is measured alone: leave --against out");
+    return refuse(become_mpirun(flags, words, *program, plan.cpus, *ranks));
   }
 
   std::vector<std::string> command{"rondo", "bench"};

