@@ -3,10 +3,10 @@
 source cmake/dev/build.sh
 
 # verb_bench OPERATION [FLAGS]: `rondo bench`. verb_bench SUITE [FLAGS]: the Google Benchmark suite tests/bench/SUITE.
-# verb_bench train [FLAGS]: `rondo bench train`, with the trainer.
+# verb_bench train|start [FLAGS]: `rondo bench train` or `rondo bench start`, with the trainer.
 verb_bench() {
   local given=" $* " targets=(rondo_program rondo_exec rondo_comm_bench) settings=() suite=
-  if [ "${1:-}" = train ]; then bench_train "$@"; fi
+  case ${1:-} in train | start) bench_train "$@" ;; esac
   if [ -n "${1:-}" ] && [ "$1" != peers ] && [ -e "tests/bench/$1/CMakeLists.txt" ]; then
     suite=$1
     targets=("rondo_${suite}_bench") settings=(-DRONDO_BUILD_SUITES=ON)
@@ -34,14 +34,16 @@ bench_train() {
     *" --help "* | *" -h "*) ;;
     *" --against"*)
       settings+=(-DRONDO_BUILD_RIVALS=ON)
-      [ -n "${RONDO_PYTHON:-}" ] || run_setup --check --pytorch >/dev/null || lacks "Python's torch is not installed: \`./dev setup --pytorch\` brings it"
+      [ "$1" = start ] || [ -n "${RONDO_PYTHON:-}" ] || run_setup --check --pytorch >/dev/null || lacks "Python's torch is not installed: \`./dev setup --pytorch\` brings it"
       ;;
   esac
   run_setup --tier train
   configure release
   [ ${#settings[@]} -eq 0 ] || cmake "${settings[@]}" --log-level=NOTICE build/release >/dev/null
-  cmake --build build/release -j "$(jobs)" --target rondo_program rondo_exec rondo_train_bench
-  export RONDO_PYTHON=${RONDO_PYTHON:-$(cache_folder)/pytorch/bin/python}
+  cmake --build build/release -j "$(jobs)" --target rondo_program rondo_exec rondo_start_probe rondo_train_bench
+  # Without it `bench start` measures Rondo alone, and says how to get the rival.
+  local python=${RONDO_PYTHON:-$(cache_folder)/pytorch/bin/python}
+  if [ "$1" = train ] || [ -x "$python" ]; then export RONDO_PYTHON=$python; fi
   exec build/release/bin/rondo bench "$@"
 }
 

@@ -15,6 +15,7 @@ kills comm_drill_test Drill.EverySurvivorOfAKilledRankNamesRankProcessAndEvidenc
 large-kills comm_drill_test Drill.TheDeathOfALargeProcessIsSeenAsEarlyAsThatOfASmallOne 100 20
 same-bits comm_same_bits_test Worlds/SameBits.AsTheReferenceInEveryCanonicalWay/* 500 50
 huge comm_huge_test TwoRanks/Huge.* 2 1
+chatter launcher_many_ranks_test ManyRanks.LinesAndBarsOfSixtyFourRanksStayWholeAndInOrder 9 3
 link train_slow_link_test SlowLink.HidesTheWireBehindBackwardWithTheSameBits 9 3
 ROWS
 }

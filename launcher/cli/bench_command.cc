@@ -115,6 +115,7 @@ int print_operations(const std::string& list) {
   }
   std::printf("  %-12s %s\n", "train",
               "training of nets, beside PyTorch's DistributedDataParallel: `rondo bench train --help`");
+  std::printf("  %-12s %s\n", "start", "how soon ranks run, beside torchrun: `rondo bench start --help`");
   std::printf("`rondo bench --help` has flags and examples.\n");
   return kExitOk;
 }
@@ -193,6 +194,8 @@ void describe_bench(const DescribeVerb& take) {
 int bench_command(const std::vector<std::string>& arguments) {
   if (!arguments.empty() && arguments.front() == "train")
     return bench_train_command({arguments.begin() + 1, arguments.end()});
+  if (!arguments.empty() && arguments.front() == "start")
+    return bench_start_command({arguments.begin() + 1, arguments.end()});
   CLI::App app("Measures collectives, each result checked.", "rondo bench");
   app.allow_extras();
   set_usage(app, "rondo bench OPERATION [flags]");

@@ -32,6 +32,9 @@ void describe_bench(const DescribeVerb& take);
 /// `rondo bench train`: measures training, alone or beside PyTorch.
 int bench_train_command(const std::vector<std::string>& arguments);
 void describe_bench_train(const DescribeVerb& take);
+/// `rondo bench start`: measures how soon ranks run, alone or beside torchrun.
+int bench_start_command(const std::vector<std::string>& arguments);
+void describe_bench_start(const DescribeVerb& take);
 /// `rondo ckpt`: lists, shows, verifies and exports checkpoints.
 int ckpt_command(const std::vector<std::string>& arguments);
 void describe_ckpt(const DescribeVerb& take);

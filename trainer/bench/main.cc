@@ -1,5 +1,6 @@
-/// rondo-train-bench: one rank of `rondo bench train`. Trains a net on synthetic data and writes one JSON row for each
-/// way to train it (a lane). Lanes of one start take turns, block by block, so that none of them meets another machine.
+/// rondo-train-bench: one rank of `rondo bench train` and `rondo bench start`. Trains a net on synthetic data and
+/// writes one JSON row for each way to train it (a lane). Lanes of one start take turns, block by block, so that none
+/// of them meets another machine.
 #include <torch/nn.h>
 #include <torch/optim/sgd.h>
 #include <torch/types.h>
@@ -74,6 +75,9 @@ class Lane {
     block_seconds_.push_back(std::chrono::duration<double>(SteadyClock::now() - begin).count());
   }
 
+  /// Collective: of the last step, the mean over ranks.
+  double loss() const { return job_.sum(last_loss_.item<double>()) / job_.world_size; }
+
   /// Collective; the same on every rank but for the memory, which is rank 0's.
   Json row(const BenchRequest& request) const {
     int64_t parameter_count = 0, gradient_bytes = 0;
@@ -97,7 +101,7 @@ class Lane {
              {"transport", job_.world_size == 1 ? "none" : job_.transport()},
              {"samples_per_second", block > 0 ? samples / block : 0},
              {"step_p50_us", median(step_us_)},
-             {"loss", job_.sum(last_loss_.item<double>()) / job_.world_size}};
+             {"loss", loss()}};
     if (!statistics_.empty()) add_statistics(row);
     const ProcessMemory memory = read_process_memory();
     row["peak_rss_bytes"] = memory.peak_rss_bytes;
@@ -161,14 +165,37 @@ std::vector<LaneSpec> lanes_of(Study study) {
     case Study::kMemoryPlain:
       return {{"memory-plain", Lane::Kind::kPlain}};
     case Study::kMemoryWrapped:
+    case Study::kFirstStep:
       return {{"memory-wrapped", Lane::Kind::kWrapped}};
   }
   return {};
 }
 
+void write_rows(const BenchRequest& request, const std::string& text) {
+  if (request.json_file.empty()) {
+    std::fputs(text.c_str(), stdout);
+    return;
+  }
+  std::ofstream file(request.json_file, std::ios::app);
+  if (!(file << text << std::flush)) throw Error("cannot write " + request.json_file);
+}
+
+/// One step, and when the last rank had done it.
+void measure_first_step(const BenchRequest& request, const Job& job) {
+  Lane lane("rondo", job, request, Lane::Kind::kWrapped);
+  lane.step();
+  auto done = torch::full({1}, SteadyClock::now().time_since_epoch() / std::chrono::nanoseconds(1), torch::kInt64);
+  job.all_reduce(done, Reduction::kMax);
+  const Json row{{"kind", "row"},           {"bench", "first-step"},  {"model", request.model},
+                 {"ranks", job.world_size}, {"batch", request.batch}, {"first_step_ns", done.item<int64_t>()},
+                 {"loss", lane.loss()}};
+  if (job.rank == 0) write_rows(request, row.dump() + "\n");
+}
+
 void measure(const BenchRequest& request, int argc, char** argv) {
   torch::set_num_threads(1);
   const Job job = init(argc, argv);
+  if (request.study == Study::kFirstStep) return measure_first_step(request, job);
   std::vector<std::unique_ptr<Lane>> lanes;
   for (const LaneSpec& spec : lanes_of(request.study)) {
     lanes.push_back(std::make_unique<Lane>(spec.name, job, request, spec.kind));
@@ -183,13 +210,7 @@ void measure(const BenchRequest& request, int argc, char** argv) {
   }
   std::string text;
   for (const auto& lane : lanes) text += lane->row(request).dump() + "\n";
-  if (job.rank != 0) return;
-  if (request.json_file.empty()) {
-    std::fputs(text.c_str(), stdout);
-    return;
-  }
-  std::ofstream file(request.json_file, std::ios::app);
-  if (!(file << text << std::flush)) throw Error("cannot write " + request.json_file);
+  if (job.rank == 0) write_rows(request, text);
 }
 
 }  // namespace

@@ -19,16 +19,18 @@ int64_t number(const std::string& flag, const std::string& text) {
 }  // namespace
 
 std::string bench_usage() {
-  return "usage: rondo-train-bench ranks|one|memory-plain|memory-wrapped [--model mlp|cnn|resnet18|gpt] [--batch N]\n"
-         "                         [--blocks N] [--steps N] [--warm-up N] [--round N] [--json FILE]\n"
-         "One rank of `rondo bench train`, which starts it; by hand: with torchrun's variables, once a rank.\n";
+  return "usage: rondo-train-bench ranks|one|memory-plain|memory-wrapped|first-step [--model mlp|cnn|resnet18|gpt]\n"
+         "                         [--batch N] [--blocks N] [--steps N] [--warm-up N] [--round N] [--json FILE]\n"
+         "One rank of `rondo bench train` or `rondo bench start`, which starts it; by hand: with torchrun's variables, "
+         "once a rank.\n";
 }
 
 BenchRequest parse_bench_request(int argc, char** argv) {
   static const std::map<std::string, Study> studies{{"ranks", Study::kRanks},
                                                     {"one", Study::kOneWorker},
                                                     {"memory-plain", Study::kMemoryPlain},
-                                                    {"memory-wrapped", Study::kMemoryWrapped}};
+                                                    {"memory-wrapped", Study::kMemoryWrapped},
+                                                    {"first-step", Study::kFirstStep}};
   BenchRequest request;
   const auto study = argc > 1 ? studies.find(argv[1]) : studies.end();
   if (study == studies.end()) throw Error("what to measure?\n" + bench_usage(), ExitCode::kUsage);

@@ -12,6 +12,7 @@ enum class Study : uint8_t {
   kOneWorker,      // one process: the plain loop beside the wrapper
   kMemoryPlain,    // peak memory of the plain loop
   kMemoryWrapped,  // peak memory with the wrapper
+  kFirstStep,      // when the first step of a wrapped net was done, for `rondo bench start`
 };
 
 struct BenchRequest {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """One rank of PyTorch's DistributedDataParallel over Gloo, on the nets of trainer/models/bench_models.h: the rival of
-`rondo bench train`, which starts it. Layers are made in the same order there, and one seed gives the same initial values
+`rondo bench train` and `rondo bench start`, which start it. Layers are made in the same order there, and one seed gives the same initial values
 and the same data, so that the loss after the last step must agree. Rank 0 appends a JSON row to --json.
 """
 import argparse
@@ -103,9 +103,24 @@ def peak_rss_bytes():
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
+def first_step(loss, request):
+    """When the last rank had done it."""
+    done = torch.tensor([time.monotonic_ns()])
+    dist.all_reduce(done, op=dist.ReduceOp.MAX)
+    loss = loss.double()
+    dist.all_reduce(loss)
+    if dist.get_rank() == 0:
+        row = {"kind": "row", "bench": "first-step", "model": request.model, "ranks": dist.get_world_size(),
+               "batch": request.batch, "first_step_ns": done.item(), "loss": loss.item() / dist.get_world_size()}
+        with open(request.json, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+    dist.destroy_process_group()
+    os._exit(0)  # as below
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("study", choices=["ranks"])
+    parser.add_argument("study", choices=["ranks", "first-step"])
     parser.add_argument("--variant", choices=["view", "static"], default="view")
     parser.add_argument("--contender", default="pytorch")
     parser.add_argument("--model", default="cnn")
@@ -129,6 +144,9 @@ def main():
         optimizer.step()
         return loss.detach()
 
+    if request.study == "first-step":
+        loss = step()
+        first_step(loss, request)
     for _ in range(request.warm_up):
         loss = step()
     for _ in range(request.blocks):

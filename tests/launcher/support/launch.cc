@@ -94,8 +94,13 @@ bool Launch::read_more(steady_clock::time_point deadline) {
 
 bool Launch::wait_for(const std::string& text, std::chrono::seconds deadline) {
   const auto end = steady_clock::now() + deadline;
+  size_t output_seen = 0, errors_seen = 0;
   const auto found = [&] {
-    return outcome_.output.find(text) != std::string::npos || outcome_.errors.find(text) != std::string::npos;
+    for (auto [seen, all] : {std::pair{&output_seen, &outcome_.output}, std::pair{&errors_seen, &outcome_.errors}}) {
+      if (all->find(text, *seen) != std::string::npos) return true;
+      *seen = all->size() - std::min(all->size(), text.size());  // what comes may complete it
+    }
+    return false;
   };
   while (!found()) {
     if (!read_more(end)) return found();
