@@ -71,12 +71,17 @@ bool Console::flush() {
 void Console::line(Channel channel, std::string_view text) {
   const bool redraw = !drawn_.empty();
   clear_bar();
-  flush();
-  Sink& sink = channel == Channel::kOutput ? output_ : errors_;
+  const bool output = channel == Channel::kOutput;
+  Sink &sink = output ? output_ : errors_, &other = output ? errors_ : output_;
+  if (other.waiting() > 0) flush();  // both may be the same terminal: lines stay in their order
   sink.append(text);
   sink.append("\n");
-  flush();
-  if (redraw) draw_bar();
+  if (redraw) {
+    flush();
+    draw_bar();
+  } else if (sink.waiting() > kTogetherBytes) {
+    flush();
+  }
 }
 
 void Console::progress(const TrainingProgress& progress, comm::TimePoint now) {

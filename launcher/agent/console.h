@@ -22,10 +22,11 @@ class Console {
   static constexpr std::chrono::seconds kPlainProgressEvery{10};
   static constexpr std::chrono::milliseconds kBarEvery{100};
   static constexpr size_t kCongestedBytes = 1 << 20;
+  static constexpr size_t kTogetherBytes = 32 * 1024;
 
   Console();
 
-  /// One line; a newline is added.
+  /// One line; a newline is added. Lines are written together: by the next flush(), or when they are many.
   void line(Channel channel, std::string_view text);
   /// Redraws the bar, or now and then writes a plain line.
   void progress(const TrainingProgress& progress, comm::TimePoint now);

@@ -131,7 +131,7 @@ void HostAgent::forget_ranks() {
 comm::Status HostAgent::watch_output(Worker& worker) {
   for (OutputStream* stream : {&worker.output, &worker.errors}) {
     if (stream->open())
-      RONDO_TRY(loop_.watch(stream->handle(), [this, &worker, stream] { on_output(worker, *stream); }));
+      RONDO_TRY(loop_.watch_patiently(stream->handle(), [this, &worker, stream] { on_output(worker, *stream); }));
   }
   return {};
 }
@@ -144,7 +144,10 @@ comm::Status HostAgent::watch(Worker& worker) {
 }
 
 void HostAgent::on_output(Worker& worker, OutputStream& stream) {
-  if (stream.read(Clock::now(), events_)) return;
+  if (stream.read(Clock::now(), events_)) {
+    if (stream.read_much()) loop_.hurry();
+    return;
+  }
   finish(stream);
   output_may_have_ended(worker);
 }
@@ -219,6 +222,7 @@ void HostAgent::on_process(Worker& worker) {
                                                worker.evidence.told_of.value_or(worker.rank));
   }
   loop_.unwatch(worker.process.get());
+  loop_.hurry();  // its output ends, too
   events_.event("exit", {{"rank", worker.rank},
                          {"pid", worker.pid},
                          {"exit_code", ending->signal != 0 ? nlohmann::json() : nlohmann::json(ending->exit_code)},

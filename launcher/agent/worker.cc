@@ -18,7 +18,8 @@ bool OutputStream::read(comm::TimePoint now, AgentEvents& to) {
   const ssize_t count = ::read(pipe_.get(), buffer.data(), buffer.size());
   if (count < 0) return errno == EAGAIN || errno == EINTR;
   if (count == 0) return false;
-  const std::string_view bytes(buffer.data(), static_cast<size_t>(count));
+  last_read_bytes_ = static_cast<size_t>(count);
+  const std::string_view bytes(buffer.data(), last_read_bytes_);
   log_.write(bytes);
   lines_.feed(bytes, now, tell(to, now));
   return true;

@@ -29,6 +29,8 @@ class OutputStream {
   bool open() const { return pipe_.open(); }
   /// Reads what is there, at most 64 KiB. False when the stream ended.
   bool read(comm::TimePoint now, AgentEvents& to);
+  /// The last read took a good part of what a pipe holds: its writer may be waiting.
+  bool read_much() const { return last_read_bytes_ >= kMuchBytes; }
   std::optional<comm::TimePoint> stale_at() const { return lines_.stale_at(); }
   void flush_stale(comm::TimePoint now, AgentEvents& to);
   /// Shows what is left and closes.
@@ -41,8 +43,11 @@ class OutputStream {
  private:
   LineAssembler::Emit tell(AgentEvents& to, comm::TimePoint now);
 
+  static constexpr size_t kMuchBytes = 8 * 1024;
+
   Name name_;
   Descriptor pipe_;
+  size_t last_read_bytes_ = 0;
   CappedLog log_;
   LineAssembler lines_;
   std::deque<std::string> last_lines_;

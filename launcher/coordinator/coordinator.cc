@@ -43,6 +43,7 @@ void Coordinator::start() {
     ranks_.insert(ranks_.end(), static_cast<size_t>(host.ranks), Rank{.host = &host.name});
   start_error_ = {};
   culprit_.reset();
+  failed_ = false;
   for (std::optional<TimePoint>* moment : {&judge_at_, &terminate_at_, &kill_at_, &give_up_at_, &last_end_})
     moment->reset();
   for (AgentOrders* agent : agents_) agent->start(generation_);
@@ -105,6 +106,7 @@ void Coordinator::message(int rank, const proto::WorkerMessage& message) {
 
 void Coordinator::ended(int rank, const RankEvidence& evidence) {
   at(rank).evidence = evidence;
+  failed_ = failed_ || !evidence.ending->good();
   if (!any_alive()) last_end_ = Clock::now();
 }
 
@@ -161,7 +163,7 @@ std::vector<RankEvidence> Coordinator::evidence() const {
 }
 
 void Coordinator::decide(TimePoint now) {
-  if (culprit_ || stopped_by_) return;
+  if (culprit_ || stopped_by_ || !failed_) return;
   const Judgement judgement = judge(evidence(), now);
   judge_at_ = judgement.until;
   if (!judgement.culprit) return;

@@ -93,6 +93,7 @@ class Coordinator final : public AgentEvents {
   // Of this generation.
   std::vector<Rank> ranks_;
   comm::Status start_error_;
+  bool failed_ = false;                      // a rank did not end well
   std::optional<int> culprit_;               // the rank that decides
   std::optional<comm::TimePoint> judge_at_;  // evidence is complete then
   std::optional<comm::TimePoint> terminate_at_, kill_at_, give_up_at_;
