@@ -3,7 +3,7 @@
 # shellcheck source=cmake/dev/common.sh
 
 sources() { git ls-files -co --exclude-standard --deduplicate -- "${@:-*.h}" | while read -r file; do [ ! -e "$file" ] || printf '%s\n' "$file"; done; }
-scripts() { printf '%s\n' dev .ci/run; sources '*.sh'; }
+scripts() { printf '%s\n' dev .ci/run; sources '*.sh' '*.bats' '*.sbatch'; }
 
 verb_fmt() {
   local mode=-i files

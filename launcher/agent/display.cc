@@ -4,6 +4,8 @@
 
 #include <cstdlib>
 
+#include "launcher/base/text.h"
+
 namespace rondo::launcher {
 namespace {
 
@@ -15,12 +17,21 @@ Colour colour_of(int fd) {
                      .stream = ::isatty(fd) == 1 ? Stream::kTerminal : Stream::kOther});
 }
 
+/// By rank: its number on its host.
+std::vector<int> local_ranks(const std::vector<std::string>& hosts) {
+  std::vector<int> numbers;
+  for (size_t rank = 0; rank < hosts.size(); ++rank)
+    numbers.push_back(rank > 0 && hosts[rank] == hosts[rank - 1] ? numbers.back() + 1 : 0);
+  return numbers;
+}
+
 }  // namespace
 
 Display::Display(Console& console, DisplayOptions options, std::vector<std::string> hosts)
     : console_(console),
       options_(std::move(options)),
       hosts_(std::move(hosts)),
+      local_ranks_(local_ranks(hosts_)),
       output_colour_(colour_of(STDOUT_FILENO)),
       error_colour_(colour_of(STDERR_FILENO)) {
   if (options_.equal_lines == DisplayOptions::EqualLines::kCollapsed && hosts_.size() > 1)
@@ -58,9 +69,19 @@ LineMerger::Emit Display::show_merged() {
   return [this](const MergedLine& line) { show(line.ranks, line.channel, line.text); };
 }
 
+std::string Display::filled_prefix(const std::vector<int>& ranks) const {
+  std::vector<int> local;
+  for (const int rank : ranks) local.push_back(local_ranks_[static_cast<size_t>(rank)]);
+  return fill_prefix(
+      options_.prefix_template.text,
+      {.role_name = options_.prefix_template.role, .rank = rank_ranges(ranks), .local_rank = rank_ranges(local)});
+}
+
 void Display::show(const std::vector<int>& ranks, Channel channel, std::string_view text) {
   const bool bare = channel == Channel::kOutput && ranks.front() == 0 && ranks.size() == 1 &&
                     options_.rank_zero == DisplayOptions::RankZero::kBare;
+  if (!options_.prefix && !options_.prefix_template.text.empty() && !bare)
+    return console_.line(channel, filled_prefix(ranks) + printable(text));
   const Prefix usual = hosts_.size() > 1 && !bare ? Prefix::kRank : Prefix::kNone;
   const Colour colour = channel == Channel::kOutput ? output_colour_ : error_colour_;
   console_.line(channel, format_line(options_.prefix.value_or(usual), colour,

@@ -19,6 +19,10 @@ struct DisplayOptions {
   std::optional<Prefix> prefix;                                              // empty: the rank, if there are several
   enum class RankZero { kPrefixed, kBare } rank_zero = RankZero::kPrefixed;  // stdout of rank 0, without a wish above
   enum class EqualLines { kSeparate, kCollapsed } equal_lines = EqualLines::kSeparate;
+  /// torchrun's template of prefixes (fill_prefix), where `prefix` has no wish; empty: none.
+  struct Template {
+    std::string text, role;
+  } prefix_template;
   std::set<std::pair<int, Channel>> hidden;  // streams that only the logs get
 };
 
@@ -36,12 +40,14 @@ class Display {
   void flush_all();
 
  private:
+  std::string filled_prefix(const std::vector<int>& ranks) const;
   void show(const std::vector<int>& ranks, Channel channel, std::string_view text);
   LineMerger::Emit show_merged();
 
   Console& console_;
   const DisplayOptions options_;
   const std::vector<std::string> hosts_;
+  const std::vector<int> local_ranks_;
   const Colour output_colour_, error_colour_;
   std::optional<LineMerger> merger_;  // when equal lines are collapsed
 };

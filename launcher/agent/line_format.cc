@@ -1,6 +1,8 @@
 #include "launcher/agent/line_format.h"
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <cstdio>
 #include <ctime>
 #include <nlohmann/json.hpp>
@@ -72,6 +74,37 @@ std::string rank_ranges(const std::vector<int>& ranks) {
     i = last + 1;
   }
   return text;
+}
+
+std::string fill_prefix(std::string_view text, const PrefixFacts& facts) {
+  using Known = std::pair<std::string_view, std::string_view>;
+  const std::array<Known, 3> known{
+      {{"role_name", facts.role_name}, {"rank", facts.rank}, {"local_rank", facts.local_rank}}};
+  const auto in_name = [](char letter) {
+    return letter == '_' || std::isalnum(static_cast<unsigned char>(letter)) != 0;
+  };
+  std::string filled;
+  while (!text.empty()) {
+    const size_t dollar = std::min(text.find('$'), text.size());
+    filled.append(text.substr(0, dollar));
+    text.remove_prefix(dollar);
+    if (text.empty()) break;
+    const bool braced = text.size() > 1 && text[1] == '{';
+    const size_t begin = braced ? 2 : 1;
+    size_t end = begin;
+    while (end < text.size() && in_name(text[end])) ++end;
+    const std::string_view name = text.substr(begin, end - begin);
+    const auto* const found = std::ranges::find(known, name, &Known::first);
+    const bool whole = found != known.end() && (!braced || (end < text.size() && text[end] == '}'));
+    if (whole) {
+      filled += found->second;
+      text.remove_prefix(braced ? end + 1 : end);
+    } else {
+      filled += '$';
+      text.remove_prefix(text.starts_with("$$") ? 2 : 1);
+    }
+  }
+  return filled;
 }
 
 std::string format_line(Prefix prefix, Colour colour, const LineFacts& facts, std::string_view text) {

@@ -33,6 +33,14 @@ struct LineFacts {
 /// Control characters of `text` are escaped, so that it cannot steer a terminal.
 std::string format_line(Prefix prefix, Colour colour, const LineFacts& facts, std::string_view text);
 
+/// What torchrun's TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE may name, as text.
+struct PrefixFacts {
+  std::string role_name, rank, local_rank;
+};
+/// `text` with ${role_name}, ${rank} and ${local_rank} filled in by the rules of Python's string.Template: also $rank,
+/// $$ is a dollar, and what is unknown stays.
+std::string fill_prefix(std::string_view text, const PrefixFacts& facts);
+
 /// "3", "0-3,5".
 std::string rank_ranges(const std::vector<int>& ranks);
 

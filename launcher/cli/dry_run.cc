@@ -17,6 +17,9 @@ constexpr const char* kAtStart = "<chosen at the start>";
 constexpr std::array kDecidedAtStart{"MASTER_PORT", "RONDO_JOB", "RONDO_RUN_DIR", "RONDO_STORE",
                                      "TORCHELASTIC_ERROR_FILE"};
 
+/// torchrun's own default.
+constexpr int kPortByHand = 29500;
+
 struct Variable {
   std::string name, value;
 };
@@ -83,6 +86,33 @@ std::string dry_run_text(const DryRun& run, const std::vector<std::string>& inhe
           "  " + variable.name + "=" + (variable.value == kAtStart ? kAtStart : shell_quoted(variable.value)) + "\n";
   }
   for (const std::string& problem : run.problems) text += "\nwould fail: " + problem + "\n";
+  return text;
+}
+
+std::string dry_run_script(const DryRun& run) {
+  const std::set<std::string> only_by_launcher{"MASTER_PORT", "TORCHELASTIC_ERROR_FILE", "TORCHELASTIC_RUN_ID",
+                                               "TORCHELASTIC_RESTART_COUNT", "TORCHELASTIC_MAX_RESTARTS"};
+  const std::string command =
+      shell_quoted(run.job.program) + " " + shell_quoted(std::span(run.job.arguments).subspan(1));
+  const int port = run.job.master.port;
+  std::string text = "#!/bin/sh\n# " + counted(run.ranks.size(), "rank") +
+                     " of: " + printable(shell_quoted(run.job.arguments)) +
+                     "\n# By hand: nobody names a rank that fails, or starts it again. MASTER_PORT must be free.\n"
+                     "export MASTER_PORT=\"${MASTER_PORT:-" +
+                     std::to_string(port == 0 ? kPortByHand : port) +
+                     "}\"\n"
+                     "pids=\ntrap 'kill $pids 2>/dev/null' INT TERM\n";
+  for (const RankPlan& rank : run.ranks) {
+    text += "\nenv";
+    for (const std::string& entry : worker_environment({}, place_of(run.job, rank, {}))) {
+      const std::string name = entry.substr(0, entry.find('='));
+      if (!name.starts_with("RONDO_") && !only_by_launcher.contains(name)) text += " " + shell_quoted(entry);
+    }
+    if (!rank.share.cpus.empty()) text += " \\\n  taskset -c " + cpu_list(rank.share.cpus);
+    text += " \\\n  " + command + " &\npids=\"$pids $!\"\n";
+  }
+  text += "\nfailed=0\nfor pid in $pids; do wait \"$pid\" || failed=$?; done\nexit \"$failed\"\n";
+  for (const std::string& problem : run.problems) text += "# would fail: " + printable(problem) + "\n";
   return text;
 }
 

@@ -18,6 +18,9 @@ struct DryRun {
 };
 /// `inherited`: the launcher's environment; shown is what a rank's adds to it or changes.
 std::string dry_run_text(const DryRun& run, const std::vector<std::string>& inherited);
+/// A shell script that starts the same ranks by hand, with torchrun's variables: no launcher, no store of its own, no
+/// report. They meet at MASTER_ADDR and MASTER_PORT. Its exit code is that of the last rank that failed.
+std::string dry_run_script(const DryRun& run);
 std::string dry_run_json(const DryRun& run, const std::vector<std::string>& inherited);
 
 /// TOML: each flag's value, and a comment that says where it comes from. `command` may be empty.

@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -29,6 +30,7 @@ std::string footer() {
          "  rondo run -n 2 --run-dir runs/first -- ./mine -v its logs and events in runs/first\n"
          "  rondo run -n 2 --max-restarts 3 ./mine           started again when a rank fails\n"
          "  rondo run -n 8 --dry-run ./mine                  who would run where, with what\n"
+         "  rondo run -n 8 --dry-run=sh ./mine > by-hand.sh  the same ranks without the launcher\n"
          "  rondo run --nnodes 2 --rdzv-endpoint HOST:29400 --secret-file FILE -n 4 ./mine\n"
          "                                                   on each of two hosts; HOST is the first\n\n"
          "Every rank finds torchrun's variables (RANK, WORLD_SIZE, ...) and Rondo's own.\n\n" +
@@ -46,13 +48,17 @@ std::vector<std::string> program_words(const RunFlags& flags, std::vector<std::s
   return words;
 }
 
-int dry_run(const JobRequest& job, const RunFlags& flags) {
+int dry_run(const JobRequest& job, const RunFlags& flags, bool as_script) {
   DryRun run{
       .job = job, .host = host_name(), .ranks = plan_ranks(job, expected_place(job), read_topology()), .problems = {}};
   // Of several hosts only the first holds the port, and which that is shows when they meet.
   for (const auto& status :
        {find_part("rondo-exec").status(), job.hosts ? comm::Status() : hold_port(job.master).status()})
     if (!status.ok()) run.problems.push_back(status.message());
+  if (as_script) {
+    std::fputs(dry_run_script(run).c_str(), stdout);
+    return run.problems.empty() ? kExitOk : kExitPreflight;
+  }
   const auto inherited = own_environment();
   std::fputs((flags.json ? dry_run_json(run, inherited) : dry_run_text(run, inherited)).c_str(), stdout);
   return run.problems.empty() ? kExitOk : kExitPreflight;
@@ -76,8 +82,11 @@ int run_command(const std::vector<std::string>& arguments) {
   add_run_flags(app, flags);
   set_usage(app, "rondo run [flags] PROGRAM ARGS...");
 
-  const auto split = split_at_program(app, arguments);
+  auto split = split_at_program(app, arguments);
   if (!split.ok()) return usage_error(app, split.status().message());
+  const auto as_script = std::ranges::find(split->flags, "--dry-run=sh");
+  const bool script = as_script != split->flags.end();
+  if (script) *as_script = "--dry-run";
   const auto sources =
       FlagSources::resolve(app, split->flags, "launch", [](const char* name) { return std::getenv(name); });
   if (!sources.ok()) return usage_error(app, sources.status().message());
@@ -96,9 +105,11 @@ int run_command(const std::vector<std::string>& arguments) {
   for (const std::string& note : notes)
     std::fprintf(stderr, "rondo run: note: %s\n", sources->with_origins(note).c_str());
 
+  if (const char* text = std::getenv("TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE"); text != nullptr)
+    job->display.prefix_template = {.text = text, .role = job->role};
   job->program = *program;
   job->arguments = words;
-  if (flags.dry_run) return dry_run(*job, flags);
+  if (flags.dry_run) return dry_run(*job, flags, script);
   std::vector<std::string> command{"rondo", "run"};
   command.insert(command.end(), arguments.begin(), arguments.end());
   job->folder.name = run_name(flags.module ? words[3] : words[0]);

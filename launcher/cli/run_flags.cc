@@ -43,7 +43,7 @@ comm::Status check_others(const RunFlags& flags, const FlagSources& sources, Not
   return {};
 }
 
-comm::Result<DisplayOptions> display_of(const RunFlags& flags, int ranks) {
+comm::Result<DisplayOptions> display_of(const RankFlags& flags, int ranks) {
   DisplayOptions display;
   if (flags.prefix != "auto") {
     display.prefix = prefix_of(flags.prefix);
@@ -54,39 +54,73 @@ comm::Result<DisplayOptions> display_of(const RunFlags& flags, int ranks) {
   RONDO_TRY(redirected);
   const auto teed = parse_streams("--tee", flags.tee, ranks);
   RONDO_TRY(teed);
-  const auto shown = parse_rank_set(flags.local_ranks_filter, ranks);
+  const auto local = parse_rank_set(flags.local_ranks_filter, ranks);
+  RONDO_TRY(local);
+  const auto shown = parse_shown(flags.show, ranks);
   RONDO_TRY(shown);
   for (int rank = 0; rank < ranks; ++rank) {
     const Streams &away = (*redirected)[static_cast<size_t>(rank)], &both = (*teed)[static_cast<size_t>(rank)];
-    const bool filtered = !shown->empty() && !shown->contains(rank);
+    const bool filtered = (!local->empty() && !local->contains(rank)) || !shown->contains(rank);
     if (filtered || (away.output && !both.output)) display.hidden.insert({rank, Channel::kOutput});
     if (filtered || (away.errors && !both.errors)) display.hidden.insert({rank, Channel::kErrors});
   }
   return display;
 }
 
+/// A flag with a word behind it.
+CLI::Option* add_text(CLI::App& app, const char* name, std::string& to, const char* type, const char* purpose) {
+  return app.add_option(name, to, purpose)->type_name(type)->capture_default_str();
+}
+
 }  // namespace
+
+void add_rank_flags(CLI::App& app, RankFlags& flags) {
+  add_text(app, "--prefix", flags.prefix, "STYLE",
+           "before each line: none, rank, full (time, host, rank, stream), json; auto is rank when there are several");
+  add_text(app, "--show", flags.show, "RANKS",
+           "whose output is shown: all, first, failed (only in the failure report), or ranks such as 0,3-5");
+  app.add_flag("--collapse", flags.collapse, "show a line that several ranks write as one: [ranks 0-3] ...");
+  add_text(app, "--log-cap", flags.log_cap, "SIZE",
+           "bytes of a rank's .out and .err each: beginning and end are kept; 0: no cap");
+  add_text(app, "--numa-binding", flags.numa_binding, "HOW",
+           "bind a rank to: its cores, node, socket, core-complex, exclusive (cores of one node), none");
+  add_text(app, "-r,--redirects", flags.redirects, "STREAMS",
+           "into the logs only: 0 none, 1 stdout, 2 stderr, 3 both; by local rank 0:1,1:3");
+  add_text(app, "-t,--tee", flags.tee, "STREAMS", "into the logs and shown all the same; as above");
+  add_text(app, "--local-ranks-filter", flags.local_ranks_filter, "LIST",
+           "show these local ranks only; the logs have all");
+}
+
+comm::Status apply_rank_flags(const RankFlags& flags, JobRequest& job) {
+  const auto binding = binding_of(flags.numa_binding);
+  if (!binding)
+    return wrong("--numa-binding " + flags.numa_binding +
+                 ": there are node, socket, core-complex, exclusive; cores (the default) and none");
+  job.binding = *binding;
+  auto display = display_of(flags, job.ranks);
+  RONDO_TRY(display.status());
+  display->rank_zero = job.display.rank_zero;
+  display->prefix_template = job.display.prefix_template;
+  job.display = *std::move(display);
+  const auto cap = parse_bytes("--log-cap", flags.log_cap);
+  RONDO_TRY(cap.status());
+  job.folder.log_cap_bytes = *cap;
+  return {};
+}
 
 void add_run_flags(CLI::App& app, RunFlags& flags) {
   add_job_flags(app, flags.job);
+  add_rank_flags(app, flags.rank);
   const auto text = [&](const char* name, std::string& to, const char* type, const char* purpose) {
-    return app.add_option(name, to, purpose)->type_name(type)->capture_default_str();
+    return add_text(app, name, to, type, purpose);
   };
-  text("--prefix", flags.prefix, "STYLE",
-       "before each line: none, rank, full (time, host, rank, stream), json; auto is rank when there are several");
-  app.add_flag("--collapse", flags.collapse, "show a line that several ranks write as one: [ranks 0-3] ...");
-  text("--log-cap", flags.log_cap, "SIZE",
-       "bytes of a rank's .out and .err each: beginning and end are kept; 0: no cap");
   text("--max-restarts", flags.max_restarts, "N", "start all ranks again after a failure, at most N times");
-  text("--numa-binding", flags.numa_binding, "HOW",
-       "bind a rank to: its cores, node, socket, core-complex, exclusive (cores of one node), none");
-  text("-r,--redirects", flags.redirects, "STREAMS",
-       "into the logs only: 0 none, 1 stdout, 2 stderr, 3 both; by local rank 0:1,1:3");
-  text("-t,--tee", flags.tee, "STREAMS", "into the logs and shown all the same; as above");
-  text("--local-ranks-filter", flags.local_ranks_filter, "LIST", "show these local ranks only; the logs have all");
   text("--config", flags.config, "FILE",
        "read flags from the table [launch] of a TOML file, e.g. a run's config.toml; may be repeated");
-  app.add_flag("--dry-run", flags.dry_run, "say what would be started: ranks, cpus, environment, ports; start nothing");
+  app.add_flag("--dry-run", flags.dry_run,
+               "say what would be started: ranks, cpus, environment, ports; start nothing; --dry-run=sh: a script that "
+               "starts the "
+               "same ranks by hand");
   app.add_flag("--print-config", flags.print_config, "print every flag's value and where it comes from");
   app.add_flag("--json", flags.json, "--dry-run and --print-config as JSON");
 
@@ -138,11 +172,7 @@ comm::Result<JobRequest> job_of(const RunFlags& flags, const FlagSources& source
   const auto grace = parse_grace(flags.job.grace_seconds);
   RONDO_TRY(grace);
   job.grace = *grace;
-  const auto binding = binding_of(flags.numa_binding);
-  if (!binding)
-    return wrong("--numa-binding " + flags.numa_binding +
-                 ": there are node, socket, core-complex, exclusive; cores (the default) and none");
-  job.binding = *binding;
+  RONDO_TRY(apply_rank_flags(flags.rank, job));
   auto signals = parse_signals(flags.signals_to_handle);
   RONDO_TRY(signals);
   job.stop_signals = *std::move(signals);
@@ -159,12 +189,6 @@ comm::Result<JobRequest> job_of(const RunFlags& flags, const FlagSources& source
   } else {
     job.run_id = flags.rdzv_id;
   }
-  auto display = display_of(flags, job.ranks);
-  RONDO_TRY(display);
-  job.display = *std::move(display);
-  const auto cap = parse_bytes("--log-cap", flags.log_cap);
-  RONDO_TRY(cap);
-  job.folder.log_cap_bytes = *cap;
   job.folder.directory = flags.job.run_dir;
   job.folder.log_directory = flags.job.log_dir;
   return job;

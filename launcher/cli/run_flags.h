@@ -13,21 +13,32 @@
 
 namespace rondo::launcher {
 
+/// Flags about the ranks of a job and what they write, of every verb that runs a program of the user's or a recipe.
+struct RankFlags {
+  std::string prefix = "auto", show = "all", log_cap = "1GiB", numa_binding = "cores";
+  std::string redirects = "0", tee = "0", local_ranks_filter;
+  bool collapse = false;
+};
+void add_rank_flags(CLI::App& app, RankFlags& flags);
+/// Puts them into `job`, whose number of ranks is known. kInvalidArgument names the flag.
+comm::Status apply_rank_flags(const RankFlags& flags, JobRequest& job);
+
 struct RunFlags {
   JobFlags job{.ranks = "1", .run_dir = {}, .log_dir = {}, .grace_seconds = 10};
+  RankFlags rank;
   // torchrun's.
   std::string nnodes = "1:1", node_rank = "0", master_addr = "127.0.0.1", master_port = "0", local_addr;
   std::string rdzv_backend = "static", rdzv_endpoint, rdzv_id, rdzv_conf, secret_file;
-  std::string role = "default", redirects = "0", tee = "0", local_ranks_filter;
-  std::string numa_binding = "cores", signals_to_handle = "SIGTERM,SIGINT,SIGHUP,SIGQUIT";
+  std::string role = "default";
+  std::string signals_to_handle = "SIGTERM,SIGINT,SIGHUP,SIGQUIT";
   std::string start_method = "spawn", event_log_handler = "null", logs_specs;
   std::string duplicate_stdout_filters, duplicate_stderr_filters;
   std::string max_restarts = "0";
   double monitor_interval = 0.1;
   bool standalone = false, module = false, no_python = false, run_path = false, virtual_local_rank = false;
   // Ours.
-  std::string prefix = "auto", log_cap = "1GiB", config;
-  bool collapse = false, dry_run = false, print_config = false, json = false;
+  std::string config;
+  bool dry_run = false, print_config = false, json = false;
 };
 void add_run_flags(CLI::App& app, RunFlags& flags);
 

@@ -69,6 +69,27 @@ comm::Result<std::set<int>> parse_rank_set(const std::string& text, int ranks) {
   return set;
 }
 
+comm::Result<std::set<int>> parse_shown(const std::string& text, int ranks) {
+  std::set<int> shown;
+  if (text == "failed") return shown;
+  if (text == "first") return std::set<int>{0};
+  if (text == "all") {
+    for (int rank = 0; rank < ranks; ++rank) shown.insert(shown.end(), rank);
+    return shown;
+  }
+  for (const std::string& part : split(text, ',')) {
+    const size_t dash = part.find('-');
+    const auto from = whole(part.substr(0, dash));
+    const auto to = dash == std::string::npos ? from : whole(part.substr(dash + 1));
+    if (!from || !to || *from > *to)
+      return wrong("--show " + text + ": there are all, first, failed, and ranks such as 0,3-5");
+    if (*from < 0 || *to >= ranks)
+      return wrong("--show " + text + ": of " + part + " not every rank is among " + std::to_string(ranks));
+    for (auto rank = *from; rank <= *to; ++rank) shown.insert(static_cast<int>(rank));
+  }
+  return shown;
+}
+
 comm::Result<NodeCount> parse_nodes(const std::string& text) {
   const size_t colon = text.find(':');
   const auto least = whole(text.substr(0, colon));

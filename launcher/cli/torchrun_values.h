@@ -19,6 +19,9 @@ comm::Result<std::vector<Streams>> parse_streams(const std::string& flag, const 
 /// --local-ranks-filter: "0,2". Empty text: all ranks.
 comm::Result<std::set<int>> parse_rank_set(const std::string& text, int ranks);
 
+/// --show: "all", "first", "failed" (none of them) or ranks: "0,3-5".
+comm::Result<std::set<int>> parse_shown(const std::string& text, int ranks);
+
 /// --nnodes: N or MIN:MAX.
 struct NodeCount {
   int least = 1, most = 1;

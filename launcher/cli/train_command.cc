@@ -11,6 +11,7 @@
 #include "launcher/base/text.h"
 #include "launcher/base/version.h"
 #include "launcher/cli/options.h"
+#include "launcher/cli/run_flags.h"
 #include "launcher/cli/verbs.h"
 #include "launcher/cli/verify_runs.h"
 #include "launcher/coordinator/job.h"
@@ -35,6 +36,7 @@ std::string footer() {
 
 struct TrainFlags {
   JobFlags job{.ranks = "2", .run_dir = {}, .log_dir = {}, .grace_seconds = 10};
+  RankFlags rank;
   std::string recipe, resume;
   bool eval_only = false, check = false, list = false, json = false, verify = false;
   std::vector<std::string> settings;
@@ -42,6 +44,7 @@ struct TrainFlags {
 
 void add_train_flags(CLI::App& app, TrainFlags& flags) {
   add_job_flags(app, flags.job);
+  add_rank_flags(app, flags.rank);
   app.add_option("--resume", flags.resume, "go on from the newest checkpoint of a run: its folder, or latest")
       ->type_name("RUN");
   app.add_flag("--eval-only", flags.eval_only, "measure the test accuracy, train nothing");
@@ -142,6 +145,11 @@ int train_command(const std::vector<std::string>& arguments) {
   if (!ranks.ok()) return usage_error(app, ranks.status().message());
   const auto grace = parse_grace(flags.job.grace_seconds);
   if (!grace.ok()) return usage_error(app, grace.status().message());
+  JobRequest job;
+  job.ranks = *ranks;
+  job.grace = *grace;
+  job.display.rank_zero = DisplayOptions::RankZero::kBare;
+  if (const auto applied = apply_rank_flags(flags.rank, job); !applied.ok()) return usage_error(app, applied.message());
   if (flags.recipe.empty() && flags.resume.empty() && !flags.settings.empty())
     return usage_error(app, "which recipe? It comes before the settings");
   if (flags.verify) {
@@ -175,13 +183,9 @@ int train_command(const std::vector<std::string>& arguments) {
   }
 
   const std::vector<std::string> words = trainer_arguments(flags);
-  JobRequest job;
   job.program = *trainer;
   job.arguments = {*trainer};
   job.arguments.insert(job.arguments.end(), words.begin(), words.end());
-  job.ranks = *ranks;
-  job.grace = *grace;
-  job.display.rank_zero = DisplayOptions::RankZero::kBare;
   job.announce = [&flags](const JobRequest::Facts& facts) {
     std::fprintf(flags.json ? stderr : stdout, "%s: %s x %s, transport %s, run folder %s\n", flags.recipe.c_str(),
                  counted(static_cast<size_t>(facts.ranks), "rank").c_str(),
@@ -196,7 +200,8 @@ int train_command(const std::vector<std::string>& arguments) {
                 .log_directory = flags.job.log_dir,
                 .command = std::move(command),
                 .config_toml = plan->output,
-                .version_json = version_json()};
+                .version_json = version_json(),
+                .log_cap_bytes = job.folder.log_cap_bytes};
   const auto code = run_job(std::move(job));
   return code.ok() ? *code : refuse(code.status());
 }

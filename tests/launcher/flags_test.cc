@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "launcher/agent/meeting_point.h"
 #include "launcher/base/descriptor.h"
 #include "tests/launcher/support/launch.h"
 
@@ -172,6 +173,38 @@ TEST(Flags, RedirectsTeeAndTheFilterDecideWhatIsShown) {
   EXPECT_THAT(shown({"--local-ranks-filter=1"}), UnorderedElementsAre("[rank 1] o", "[rank 1] e"));
 }
 
+TEST(Flags, ShowDecidesWhoseOutputIsShownAndAFailureIsReportedAllTheSame) {
+  const TemporaryFolder folder;
+  const auto shown = [&](const std::string& ranks) {
+    return run_rondo(
+        {"run", "-n", "3", "--show", ranks, RONDO_TEST_WORKER, "out=o", "1:err=no more memory", "1:exit=37"},
+        {.folder = folder.path()});
+  };
+  EXPECT_THAT(lines_of(shown("0,2").output), UnorderedElementsAre("[rank 0] o", "[rank 2] o"));
+  EXPECT_THAT(lines_of(shown("first").output), UnorderedElementsAre("[rank 0] o"));
+  const Outcome failed = shown("failed");
+  EXPECT_EQ(failed.exit_code, 37);
+  EXPECT_EQ(failed.output, "");
+  EXPECT_THAT(failed.errors, HasSubstr("no more memory")) << "the report has the last lines of who failed";
+  EXPECT_THAT(shown("3").errors, HasSubstr("--show 3"));
+}
+
+TEST(Flags, OfThePrefixMayBeTorchrunsTemplate) {
+  const TemporaryFolder folder;
+  const auto lines = [&](const std::vector<std::string>& flags) {
+    std::vector<std::string> words{"run", "-n", "2", "--role", "actor"};
+    words.insert(words.end(), flags.begin(), flags.end());
+    words.insert(words.end(), {RONDO_TEST_WORKER, "out=o"});
+    return lines_of(run_rondo(words, {.environment = {{"TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE",
+                                                       "<${role_name}$rank.${local_rank}> "}},
+                                      .folder = folder.path()})
+                        .output);
+  };
+  EXPECT_THAT(lines({}), UnorderedElementsAre("<actor0.0> o", "<actor1.1> o"));
+  EXPECT_THAT(lines({"--collapse"}), testing::ElementsAre("<actor0-1.0-1> o"));
+  EXPECT_THAT(lines({"--prefix", "rank"}), testing::Contains(HasSubstr("[rank 1] o"))) << "what is typed wins";
+}
+
 TEST(Flags, ModuleRunsAPythonModule) {
   const TemporaryFolder folder;
   const Outcome run = run_rondo({"run", "--dry-run", "-m", "some.module", "--flag"},
@@ -205,6 +238,42 @@ TEST(DryRun, SaysWhatWouldBeStartedAndStartsNothing) {
       EXPECT_EQ(facts["variables"][name], value) << name;
     }
   }
+}
+
+TEST(DryRun, AsAScriptStartsTheSameRanksWithoutTheLauncher) {
+  const TemporaryFolder folder;
+  const auto script = [&](const std::vector<std::string>& actions) {
+    std::vector<std::string> words{"run", "-n", "2", "--role", "actor", "--dry-run=sh", RONDO_TEST_WORKER};
+    words.insert(words.end(), actions.begin(), actions.end());
+    const Outcome printed = run_rondo(words, {.folder = folder.path()});
+    EXPECT_EQ(printed.exit_code, 0) << printed.errors;
+    return printed.output;
+  };
+  const auto held = launcher::hold_port({.address = "127.0.0.1", .port = 0});
+  ASSERT_TRUE(held.ok());
+  const std::string port = std::to_string(held->port);
+  const auto run = [&](const std::string& text) {
+    return run_rondo({"-c", text},
+                     {.environment = {{"MASTER_PORT", port}}, .program = "/bin/sh", .folder = folder.path()});
+  };
+  const Outcome met = run(script({"join", "reduce=5", "leave"}));
+  EXPECT_EQ(met.exit_code, 0) << met.errors;
+  EXPECT_THAT(met.output, HasSubstr("joined"));
+
+  const Outcome first = run(script({"1:out=a 'quoted' word", "0:env=1", "1:exit=37"}));
+  EXPECT_EQ(first.exit_code, 37);
+  EXPECT_THAT(first.output, HasSubstr("a 'quoted' word\n"));
+  json variables;
+  for (const std::string& line : lines_of(first.output))
+    if (line.starts_with("{")) variables = json::parse(line)["variables"];
+  for (const auto& [name, value] : std::map<std::string, std::string>{{"RANK", "0"},
+                                                                      {"WORLD_SIZE", "2"},
+                                                                      {"LOCAL_WORLD_SIZE", "2"},
+                                                                      {"ROLE_NAME", "actor"},
+                                                                      {"MASTER_PORT", port}})
+    EXPECT_EQ(variables[name], value) << name;
+  EXPECT_FALSE(variables.contains("RONDO_STORE"));
+  EXPECT_EQ(run_rondo({"run", "--dry-run=sj", RONDO_TEST_WORKER}, {.folder = folder.path()}).exit_code, 2);
 }
 
 TEST(DryRun, EndsWithThreeWhenTheRunCouldNotStart) {

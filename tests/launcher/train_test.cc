@@ -59,6 +59,19 @@ TEST_F(Train, TakesTheNumberOfRanks) {
               HasSubstr("[rank 2] rank 2 of 3"));
 }
 
+TEST_F(Train, TakesTheFlagsAboutItsRanks) {
+  const Outcome run =
+      run_rondo({"train", "fmnist-cnn", "--prefix", "rank", "--show", "1", "--log-cap", "64KiB"}, options_);
+  ASSERT_EQ(run.exit_code, 0) << run.errors;
+  EXPECT_THAT(run.output, HasSubstr("[rank 1] rank 1 of 2: fmnist-cnn"));
+  EXPECT_THAT(run.output, testing::Not(HasSubstr("rank 0 of 2")));
+  const Outcome collapsed = run_rondo({"train", "fmnist-cnn", "--collapse", "--redirects", "1"}, options_);
+  EXPECT_THAT(collapsed.output, testing::Not(HasSubstr("of 2: fmnist-cnn"))) << "into the logs only";
+  const Outcome wrong = run_rondo({"train", "fmnist-cnn", "--numa-binding", "nod"}, options_);
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_THAT(wrong.errors, HasSubstr("--numa-binding nod"));
+}
+
 TEST_F(Train, PassesOnWhatThePlanRefusesAndStartsNothing) {
   const Outcome key = run_rondo({"train", "fmnist-cnn", "epohcs=1"}, options_);
   EXPECT_EQ(key.exit_code, 2);

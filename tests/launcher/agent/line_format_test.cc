@@ -33,6 +33,15 @@ TEST(LineFormat, EscapesWhatSteersATerminalInEveryStyle) {
   EXPECT_EQ(nlohmann::json::parse(json)["ranks"], nlohmann::json({0, 1}));
 }
 
+TEST(LineFormat, FillsTorchrunsTemplateByPythonsRules) {
+  const PrefixFacts facts{.role_name = "actor", .rank = "5", .local_rank = "1"};
+  EXPECT_EQ(fill_prefix("[${role_name}${rank}|${local_rank}]:", facts), "[actor5|1]:");
+  EXPECT_EQ(fill_prefix("$rank: ", facts), "5: ");
+  EXPECT_EQ(fill_prefix("$rank/$local_rank ", facts), "5/1 ");
+  EXPECT_EQ(fill_prefix("$$rank $ ${rank ${other} $other $ranks $", facts), "$rank $ ${rank ${other} $other $ranks $");
+  EXPECT_EQ(fill_prefix("", facts), "");
+}
+
 TEST(LineFormat, ColoursThePrefixOnlyAndDiffersBetweenNeighbours) {
   const std::string one = format_line(Prefix::kRank, Colour::kByRank, facts({1}), "x");
   EXPECT_TRUE(one.starts_with("\x1b[")) << one;

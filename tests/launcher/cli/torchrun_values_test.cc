@@ -64,6 +64,20 @@ TEST(TorchrunValues, RankSetsNameExistingRanks) {
   EXPECT_FALSE(parse_rank_set("a", 3).ok());
 }
 
+TEST(TorchrunValues, ShownRanksAreNamedByAWordOrByRanges) {
+  const auto shown = [](const std::string& text) {
+    const auto set = parse_shown(text, 6);
+    return set.ok() ? *set : std::set<int>{-1};
+  };
+  EXPECT_EQ(shown("all"), (std::set<int>{0, 1, 2, 3, 4, 5}));
+  EXPECT_EQ(shown("first"), (std::set<int>{0}));
+  EXPECT_EQ(shown("failed"), (std::set<int>{}));
+  EXPECT_EQ(shown("0,3-5"), (std::set<int>{0, 3, 4, 5}));
+  EXPECT_EQ(shown("2"), (std::set<int>{2}));
+  for (const char* wrong : {"6", "3-6", "5-3", "-1", "last", "1-", "0,,2"})
+    EXPECT_EQ(parse_shown(wrong, 6).status().code(), comm::Code::kInvalidArgument) << wrong;
+}
+
 TEST(Gpus, AreCountedByTheirDevicesAsFarAsTheyAreVisible) {
   const std::vector<std::string> devices{"nvidia0", "nvidia1", "nvidia10", "nvidiactl", "nvidia-uvm", "null", "nvidia"};
   EXPECT_EQ(count_gpus(devices, nullptr), 3);
