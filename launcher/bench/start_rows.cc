@@ -202,7 +202,7 @@ std::string start_text(std::span<const StartRow> rows, StartCase what) {
 
 std::string start_json(std::span<const StartRow> rows, StartCase what) {
   std::string text;
-  const auto put = [&](const char* kind, Json more) {
+  const auto put = [&](const char* kind, const Json& more) {
     Json json{{"kind", kind}, {"bench", "start"}, {"case", name_of(what)}};
     json.update(more);
     text += json.dump() + "\n";
