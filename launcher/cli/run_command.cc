@@ -48,14 +48,14 @@ std::vector<std::string> program_words(const RunFlags& flags, std::vector<std::s
   return words;
 }
 
-int dry_run(const JobRequest& job, const RunFlags& flags, bool as_script) {
+int dry_run(const JobRequest& job, const RunFlags& flags) {
   DryRun run{
       .job = job, .host = host_name(), .ranks = plan_ranks(job, expected_place(job), read_topology()), .problems = {}};
   // Of several hosts only the first holds the port, and which that is shows when they meet.
   for (const auto& status :
        {find_part("rondo-exec").status(), job.hosts ? comm::Status() : hold_port(job.master).status()})
     if (!status.ok()) run.problems.push_back(status.message());
-  if (as_script) {
+  if (flags.as_script) {
     std::fputs(dry_run_script(run).c_str(), stdout);
     return run.problems.empty() ? kExitOk : kExitPreflight;
   }
@@ -85,8 +85,8 @@ int run_command(const std::vector<std::string>& arguments) {
   auto split = split_at_program(app, arguments);
   if (!split.ok()) return usage_error(app, split.status().message());
   const auto as_script = std::ranges::find(split->flags, "--dry-run=sh");
-  const bool script = as_script != split->flags.end();
-  if (script) *as_script = "--dry-run";
+  flags.as_script = as_script != split->flags.end();
+  if (flags.as_script) *as_script = "--dry-run";
   const auto sources =
       FlagSources::resolve(app, split->flags, "launch", [](const char* name) { return std::getenv(name); });
   if (!sources.ok()) return usage_error(app, sources.status().message());
@@ -109,7 +109,7 @@ int run_command(const std::vector<std::string>& arguments) {
     job->display.prefix_template = {.text = text, .role = job->role};
   job->program = *program;
   job->arguments = words;
-  if (flags.dry_run) return dry_run(*job, flags, script);
+  if (flags.dry_run) return dry_run(*job, flags);
   std::vector<std::string> command{"rondo", "run"};
   command.insert(command.end(), arguments.begin(), arguments.end());
   job->folder.name = run_name(flags.module ? words[3] : words[0]);

@@ -38,6 +38,7 @@ struct RunFlags {
   bool standalone = false, module = false, no_python = false, run_path = false, virtual_local_rank = false;
   // Ours.
   std::string config;
+  bool as_script = false;  // --dry-run=sh
   bool dry_run = false, print_config = false, json = false;
 };
 void add_run_flags(CLI::App& app, RunFlags& flags);

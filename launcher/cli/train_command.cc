@@ -202,7 +202,7 @@ int train_command(const std::vector<std::string>& arguments) {
                 .config_toml = plan->output,
                 .version_json = version_json(),
                 .log_cap_bytes = job.folder.log_cap_bytes};
-  const auto code = run_job(std::move(job));
+  const auto code = run_job(job);
   return code.ok() ? *code : refuse(code.status());
 }
 

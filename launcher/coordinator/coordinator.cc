@@ -58,6 +58,7 @@ void Coordinator::started(int rank, pid_t pid) {
 
 void Coordinator::start_failed(const comm::Status& why) {
   if (start_error_.ok()) start_error_ = why;
+  console_.flush();  // the run is over
 }
 
 void Coordinator::line(int rank, Channel channel, std::string_view text, TimePoint now) {
