@@ -121,11 +121,14 @@ Result<Meeting> meet(const Bootstrap& bootstrap, const std::shared_ptr<Env>& env
 
 /// A job runs without a recorder, too: what is in its way is only said.
 std::shared_ptr<FlightRecorder> open_flight(const Bootstrap& bootstrap, const JobId& job, const LogSink& log) {
+  // Stacks are written where somebody can read them afterwards; else the signals keep their meaning.
+  const bool outlives = bootstrap.flight_descriptor >= 0 || !bootstrap.run_directory.empty();
   auto recorder = open_flight_recorder({.at = bootstrap.at,
                                         .generation = bootstrap.generation,
                                         .job = job,
                                         .descriptor = bootstrap.flight_descriptor,
-                                        .run_directory = bootstrap.run_directory});
+                                        .run_directory = bootstrap.run_directory,
+                                        .stacks = outlives ? FlightOptions::Stacks::kOn : FlightOptions::Stacks::kOff});
   if (recorder.ok()) return *std::move(recorder);
   if (log) log(LogLevel::kWarning, "no flight recorder: " + recorder.status().text());
   return nullptr;

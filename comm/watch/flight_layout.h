@@ -1,8 +1,9 @@
-/// Layout 1 of a flight recorder's memory, shared by its writer and its readers: words of 64 bits, little-endian.
+/// Layout 2 of a flight recorder's memory, shared by its writer and its readers: words of 64 bits, little-endian.
 ///
 ///   header   128 words    who, and what happened to the rank as a whole
 ///   groups   64 x 16      a table: id, name, progress
 ///   records  1024 x 16    a ring: one collective each
+///   stacks   4096 words   text: where its threads are, or were when it crashed (stack_writer.h)
 ///
 /// Every word is an atomic: a reader in another process may look at any time. A group and a record carry a version
 /// (their word 0), odd while their identity is being written; state, times and position change alone, a word each.
@@ -21,7 +22,7 @@ using Word = std::atomic<uint64_t>;
 static_assert(Word::is_always_lock_free && sizeof(Word) == 8);
 
 inline constexpr uint64_t kMagic = 0x31544847'4C464E52;  // "RNFLGHT1"
-inline constexpr uint32_t kLayout = 1;
+inline constexpr uint32_t kLayout = 2;
 inline constexpr size_t kHeaderWords = 128, kGroupWords = 16, kRecordWords = 16, kGroups = 64;
 
 /// Words of the header. Pairs of 32 bits: the first in the low half.
@@ -45,7 +46,10 @@ enum HeaderWord : size_t {
   kEndCodeWord = 49,  // code, culprit
   kEndSizeWord = 50,  // reporter, bytes of text
   kEndTimeWord = 51,
-  kEndTextWord = 52,  // 64 words
+  kEndTextWord = 52,         // 64 words
+  kStacksSignalWord = 116,   // what the stacks are of: the signal of a crash, or USR2; 0: none
+  kStacksBytesWord = 117,    // of text; may exceed what there is room for
+  kStacksAnswersWord = 118,  // threads that have answered USR2 so far
 };
 inline constexpr size_t kNameWords = 8, kEndTextWords = 64;
 
@@ -79,9 +83,12 @@ inline constexpr size_t kAlgorithmBytes = 16, kTagBytes = 32;
 
 inline constexpr size_t kGroupsAt = kHeaderWords;
 inline constexpr size_t kRecordsAt = kGroupsAt + kGroups * kGroupWords;
-inline constexpr size_t kWords = kRecordsAt + kFlightRecords * kRecordWords;
+inline constexpr size_t kStacksAt = kRecordsAt + kFlightRecords * kRecordWords;
+inline constexpr size_t kStacksWords = 4096, kStacksBytes = kStacksWords * sizeof(Word);
+inline constexpr size_t kWords = kStacksAt + kStacksWords;
 static_assert(kWords * sizeof(Word) == kFlightBytes);
-static_assert(kEndTextWord + kEndTextWords <= kHeaderWords && kFormingWord + kNameWords <= kEndWord);
+static_assert(kEndTextWord + kEndTextWords <= kStacksSignalWord && kStacksAnswersWord < kHeaderWords &&
+              kFormingWord + kNameWords <= kEndWord);
 
 constexpr uint64_t pair(uint32_t low, uint32_t high) { return low | uint64_t{high} << 32; }
 constexpr uint64_t pair(int32_t low, int32_t high) {

@@ -106,6 +106,15 @@ std::optional<FlightRecord> record_of(const Copy<flight::kRecordWords>& words) {
                       .peer = high(position)};
 }
 
+std::optional<Flight::Stacks> stacks_of(const Word* words) {
+  const uint64_t signal = load(words, flight::kStacksSignalWord);
+  if (signal == 0 || signal > 64) return std::nullopt;
+  const auto bytes = std::min<uint64_t>(load(words, flight::kStacksBytesWord), flight::kStacksBytes);
+  return Flight::Stacks{.signal = static_cast<int>(signal),
+                        .answers = load(words, flight::kStacksAnswersWord),
+                        .text = header_text(words, flight::kStacksAt, flight::kStacksWords, bytes)};
+}
+
 std::optional<Flight::Ending> ending_of(const Word* header) {
   if (load(header, flight::kEndWord) != 2) return std::nullopt;
   const uint64_t code = load(header, flight::kEndCodeWord), size = load(header, flight::kEndSizeWord);
@@ -168,7 +177,8 @@ Result<Flight> read_flight(std::span<const std::byte> memory) {
                 .taken_ns = load(words, flight::kTakenWord),
                 .beat_ns = load(words, flight::kBeatWord),
                 .alarmed_ns = load(words, flight::kAlarmedWord),
-                .ending = ending_of(words)};
+                .ending = ending_of(words),
+                .stacks = stacks_of(words)};
   const std::array<uint64_t, 2> job{load(words, flight::kJobWord), load(words, flight::kJobWord + 1)};
   flight.job = to_hex(std::as_bytes(std::span(job)));
   flight.forming_since_ns = load(words, flight::kFormingSinceWord);
@@ -215,6 +225,7 @@ std::vector<std::byte> take_flight(std::span<const std::byte> memory, TimePoint 
     const size_t at = flight::kRecordsAt + i * flight::kRecordWords;
     put_part(at, at_rest<flight::kRecordWords>(words + at));
   }
+  for (size_t i = 0; i < flight::kStacksWords; ++i) put(flight::kStacksAt + i, load(words, flight::kStacksAt + i));
   put(flight::kTakenWord, flight_time(now));
   return taken;
 }

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "comm/watch/stack_writer.h"
 #include "rondo/comm/memory.h"
 
 namespace rondo::comm {
@@ -73,7 +74,9 @@ void put_text(flight::Word* words, size_t count, std::string_view text) {
 Result<std::shared_ptr<FlightRecorder>> open_flight_recorder(const FlightOptions& options) {
   auto memory = find_memory(options);
   RONDO_TRY(memory);
-  return std::make_shared<FlightRecorder>(*std::move(memory), options);
+  auto recorder = std::make_shared<FlightRecorder>(*std::move(memory), options);
+  if (options.stacks == FlightOptions::Stacks::kOn) write_stacks_into(recorder);
+  return recorder;
 }
 
 FlightRecorder::FlightRecorder(Memory memory, const FlightOptions& options) : memory_(std::move(memory)) {

@@ -146,6 +146,8 @@ class FlightRecorder {
   void ended(const Flight::Ending& ending);
 
   std::span<const std::byte> bytes() const { return {memory_.get(), kFlightBytes}; }
+  /// The memory as the stack writer's handlers use it.
+  flight::Word* stacks() const { return words(); }
 
  private:
   flight::Word* words() const { return reinterpret_cast<flight::Word*>(memory_.get()); }

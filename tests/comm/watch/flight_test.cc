@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -356,8 +357,8 @@ TEST(Flight, RefusesBytesThatAreNone) {
   EXPECT_EQ(read_flight(std::span(bytes).first(100)).status().code(), Code::kCorrupt);
   Held held = hold();
   auto taken = take_flight(held.region.bytes(), at(1));
-  taken[8] = std::byte{2};  // another layout
-  EXPECT_THAT(read_flight(taken).status().message(), HasSubstr("has layout 2, this build of Rondo reads layout 1"));
+  taken[8] = std::byte{3};  // another layout
+  EXPECT_THAT(read_flight(taken).status().message(), HasSubstr("has layout 3, this build of Rondo reads layout 2"));
 }
 
 TEST(Flight, AnyBytesAreReadWithoutHarm) {
@@ -409,6 +410,74 @@ TEST(Flight, OutlivesAProcessThatIsKilled) {
   EXPECT_EQ(flight->records[0].sequence, 41u);
   EXPECT_EQ(flight->records[0].state, FlightState::kStarted);
   EXPECT_EQ(flight->records[0].peer, 0);
+}
+
+/// Runs `body` in a process of its own whose recorder writes stacks into `memory`.
+template <typename Body>
+pid_t fork_with_stacks(const Region& memory, Body body) {
+  const pid_t child = ::fork();
+  if (child != 0) return child;
+  const auto recorder = open_flight_recorder({.at = {.rank = 1, .world_size = 2},
+                                              .descriptor = ::dup(memory.descriptor()),
+                                              .stacks = FlightOptions::Stacks::kOn});
+  if (recorder.ok()) body();
+  ::_exit(1);
+}
+
+TEST(Flight, HoldsWhereItsProcessWasWhenItCrashed) {
+  auto region = Region::allocate(kFlightBytes, "a test's flight recorder");
+  RONDO_ASSERT_OK(region);
+  const pid_t child = fork_with_stacks(*region, [] { std::abort(); });
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) << "the handler changes nothing about the end";
+  for (const auto& bytes :
+       {std::vector(region->bytes().begin(), region->bytes().end()), take_flight(region->bytes(), at(9))}) {
+    const auto flight = read_flight(bytes);
+    RONDO_ASSERT_OK(flight);
+    ASSERT_TRUE(flight->stacks);
+    EXPECT_EQ(flight->stacks->signal, SIGABRT);
+    EXPECT_EQ(flight->stacks->text.find("thread " + std::to_string(child) + " "), 0u) << flight->stacks->text;
+    EXPECT_THAT(flight->stacks->text, HasSubstr("libc.so"));
+    EXPECT_THAT(flight->stacks->text, HasSubstr("/comm_flight_test+0x"));
+  }
+}
+
+TEST(Flight, HoldsWhereThreadsAreWhenAskedAndTheyGoOn) {
+  auto region = Region::allocate(kFlightBytes, "a test's flight recorder");
+  RONDO_ASSERT_OK(region);
+  int ready[2];
+  ASSERT_EQ(::pipe(ready), 0);
+  const pid_t child = fork_with_stacks(*region, [&] {
+    std::thread beside([] {
+      ::pthread_setname_np(::pthread_self(), "beside");
+      while (true) ::pause();
+    });
+    if (::write(ready[1], "x", 1) != 1) ::_exit(2);
+    while (true) ::pause();
+  });
+  char byte = 0;
+  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+  for (uint64_t asked = 1; asked <= 2; ++asked) {
+    ::kill(child, SIGUSR2);
+    const auto deadline = Clock::now() + std::chrono::seconds(20);
+    Flight flight;
+    const auto answered = [&] {
+      if (auto now = read_flight(region->bytes()); now.ok()) flight = *std::move(now);
+      return flight.stacks && flight.stacks->answers == 2 * asked;
+    };
+    while (!answered() && Clock::now() < deadline) std::this_thread::yield();
+    ASSERT_TRUE(flight.stacks);
+    EXPECT_EQ(flight.stacks->answers, 2 * asked);
+    EXPECT_THAT(flight.stacks->text, HasSubstr(" beside\n"));
+    EXPECT_THAT(flight.stacks->text, HasSubstr("thread " + std::to_string(child) + " "));
+  }
+  ::kill(child, SIGKILL);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << "it went on until now";
+  ::close(ready[0]);
+  ::close(ready[1]);
 }
 
 class FlightFile : public testing::Test {

@@ -26,7 +26,7 @@
 namespace rondo::comm {
 
 /// Bytes of a recorder's memory, and of the file that keeps it.
-inline constexpr size_t kFlightBytes = 140'288;
+inline constexpr size_t kFlightBytes = 173'056;
 /// How many collectives it holds; the oldest is replaced.
 inline constexpr size_t kFlightRecords = 1024;
 
@@ -39,6 +39,9 @@ struct FlightOptions {
   JobId job;
   int descriptor = -1;        // kFlightBytes that the agent keeps (a sealed memfd); taken over
   std::string run_directory;  // maps flight/rank-0000.bin in it; neither: memory without a name
+  /// kOn: from now on this process writes stacks into it, of the thread that crashes, and of all threads at SIGUSR2,
+  /// unless it handles these signals itself. The recorder then lives as long as the process.
+  enum class Stacks : uint8_t { kOff, kOn } stacks = Stacks::kOff;
 };
 
 class FlightRecorder;
@@ -110,6 +113,14 @@ struct Flight {
     std::string text;
   };
   std::optional<Ending> ending;
+  /// Where its threads were when it crashed, or when they were asked. A "thread 4711 name" line each, then a line a
+  /// frame, the innermost first: "/path/of/program+0x1a2b" (an offset in the file), or "?+0x7f01..." (an address).
+  struct Stacks {
+    int signal = 0;        // of the crash; USR2: they were asked
+    uint64_t answers = 0;  // threads that have answered so far
+    std::string text;
+  };
+  std::optional<Stacks> stacks;
   std::vector<FlightGroup> groups;    // oldest first
   std::vector<FlightRecord> records;  // in the order of their calls
   int torn = 0;                       // records left out: caught half written
