@@ -10,6 +10,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "launcher/agent/console.h"
 #include "launcher/agent/failure.h"
@@ -37,6 +38,13 @@ class AgentEvents {
     std::string log_path;                // stderr's, on its host
   };
   virtual void output_ended(int rank, const Traces& traces) = 0;
+  /// The answer to ask(): `ranks` were told, `deaf` have no handler for that signal and would have died of it.
+  struct Asked {
+    std::vector<int> ranks, deaf;
+  };
+  virtual void asked(int signal, const Asked& who) = 0;
+  /// Of a rank that was asked by USR2: where its threads are, line by line.
+  virtual void stacks(int rank, const std::vector<std::string>& lines) = 0;
   /// For events.jsonl.
   virtual void event(const char* kind, const nlohmann::json& fields) = 0;
   /// Lines wait for a slow reader: the agent lets its ranks wait too.
@@ -61,6 +69,11 @@ class AgentOrders {
   virtual void tell(const Verdict& verdict) = 0;
   /// To the process group of every living rank.
   virtual void stop(int signal) = 0;
+  /// A signal that wants something of the ranks: to every living rank that has a handler for it.
+  virtual void ask(int signal) = 0;
+  /// Stops the process group of every living rank as it is, and has them go on again.
+  virtual void suspend() = 0;
+  virtual void resume() = 0;
   /// Keeps what the ranks' flight recorders hold now.
   virtual void write_flights(const std::string& cause) = 0;
   /// Tells at once of ranks that have ended; an agent of another host does so anyway.

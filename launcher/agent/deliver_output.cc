@@ -1,7 +1,6 @@
 #include "launcher/agent/deliver_output.h"
 
 #include <poll.h>
-#include <signal.h>
 
 #include <chrono>
 
@@ -9,10 +8,7 @@ namespace rondo::launcher {
 
 void deliver_output(Console& console, Signals& signals) {
   constexpr std::chrono::milliseconds kRetry{5};
-  const auto stopped = [&] {
-    const int signal = signals.next();
-    return signal != 0 && signal != SIGUSR1;
-  };
+  const auto stopped = [&] { return Signals::stops(signals.next().signal); };
   while (!console.flush() && !stopped()) {
     pollfd signal{.fd = signals.handle(), .events = POLLIN, .revents = 0};
     ::poll(&signal, 1, static_cast<int>(kRetry.count()));

@@ -32,7 +32,20 @@ bool failed(const RankEvidence& evidence) {
   return evidence.ending && !evidence.ending->good() && !evidence.stopped_by_launcher;
 }
 
+/// Whom a failed rank waited for in vain.
+std::optional<int> awaited(const RankEvidence& evidence, int rank) {
+  std::optional<int> whom;
+  if (evidence.told_timeout) whom = evidence.told_of;
+  if (evidence.report && evidence.report->code == comm::name(comm::Code::kTimeout)) whom = evidence.report->culprit;
+  return whom && *whom != rank ? whom : std::nullopt;
+}
+
 }  // namespace
+
+bool blames_for_silence(const RankEvidence& evidence, int rank) {
+  constexpr int kNobody = -1;
+  return failed(evidence) && awaited(evidence, kNobody) == rank;
+}
 
 int Ending::code() const {
   if (lost) return kExitHang;
@@ -64,9 +77,14 @@ Judgement judge(std::span<const RankEvidence> ranks, comm::TimePoint now) {
     if (better) best = candidate;
   }
   if (!best) return {};
-  if (best->strength == Class::kCrashed || all_ended || now >= *first + kCollectFor)
-    return {.culprit = best->rank, .until = {}};
-  return {.culprit = {}, .until = *first + kCollectFor};
+  const bool ripe = best->strength == Class::kCrashed || all_ended || now >= *first + kCollectFor;
+  if (!ripe) return {.culprit = {}, .until = *first + kCollectFor};
+  if (best->strength == Class::kVictim) {
+    const auto silent = awaited(ranks[static_cast<size_t>(best->rank)], best->rank);
+    const bool known = silent && *silent >= 0 && static_cast<size_t>(*silent) < ranks.size();
+    if (known && !ranks[static_cast<size_t>(*silent)].ending) return {.culprit = silent, .hung = true, .until = {}};
+  }
+  return {.culprit = best->rank, .until = {}};
 }
 
 }  // namespace rondo::launcher

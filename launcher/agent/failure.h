@@ -8,7 +8,8 @@
 ///   3. a bad exit without a report, or abort();
 ///   4. a report that blames another rank, or such an exit after comm ended the rank's collectives because of another:
 ///   a victim. It decides only if nothing better comes.
-/// Within one class the first decides.
+/// Within one class the first decides. A victim that waited in vain for a rank that still has not ended by then,
+/// stopped or stuck, gives the blame to that one: it hangs.
 #pragma once
 
 #include <chrono>
@@ -40,17 +41,32 @@ struct FailureReport {
   std::string code, text;
 };
 
+/// How a rank was found that did not end by itself.
+struct Silence {
+  char state = '\0';                                     // of its process: T is stopped
+  std::optional<std::chrono::milliseconds> beat_before;  // since its keeper's last beat
+};
+
 struct RankEvidence {
   std::optional<Ending> ending;
   std::optional<FailureReport> report;
-  std::optional<int> told_of;        // the rank because of which comm ended its collectives, by its flight recorder
-  bool stopped_by_launcher = false;  // it got a signal from us before it ended
+  std::optional<int> told_of;          // the rank because of which comm ended its collectives, by its flight recorder
+  bool told_timeout = false;           // because it waited for that one in vain
+  bool stopped_by_launcher = false;    // it got a signal from us before it ended
+  std::optional<Silence> silence;      // just before that
+  bool hung = false;                   // the coordinator's verdict: others waited for it in vain
+  std::string out_of_memory;           // what shows that the kernel killed it for lack of memory; empty: nothing does
+  std::vector<std::string> backtrace;  // of its crash, a line a frame
 };
+
+/// A rank that failed because `rank` did not take part in time.
+bool blames_for_silence(const RankEvidence& evidence, int rank);
 
 inline constexpr std::chrono::milliseconds kCollectFor{1000};  // after the first bad end
 
 struct Judgement {
   std::optional<int> culprit;            // decided
+  bool hung = false;                     // it has not ended: others waited for it in vain
   std::optional<comm::TimePoint> until;  // not decided yet: ask again then at the latest
 };
 

@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
 #include "launcher/base/descriptor.h"
+#include "launcher/report/symbols.h"
 #include "rondo/comm/flight.h"
 
 namespace rondo::launcher {
@@ -35,10 +37,28 @@ comm::Result<bool> write_flight(const std::string& run_directory, int rank, cons
   return true;
 }
 
-std::optional<int> recorded_culprit(const comm::Region& memory) {
+std::optional<RecordedCulprit> recorded_culprit(const comm::Region& memory) {
   const auto flight = comm::read_flight(memory.bytes());
   if (!flight.ok() || !flight->ending || flight->ending->culprit < 0) return std::nullopt;
-  return flight->ending->culprit;
+  return RecordedCulprit{.rank = flight->ending->culprit, .timeout = flight->ending->code == comm::Code::kTimeout};
+}
+
+std::vector<std::string> recorded_stacks(const comm::Region& memory, int signal) {
+  const auto flight = comm::read_flight(memory.bytes());
+  if (!flight.ok() || !flight->stacks || flight->stacks->signal != signal) return {};
+  return named_stacks(flight->stacks->text);
+}
+
+uint64_t stack_answers(const comm::Region& memory) {
+  const auto flight = comm::read_flight(memory.bytes());
+  return flight.ok() && flight->stacks ? flight->stacks->answers : 0;
+}
+
+std::optional<std::chrono::milliseconds> silence_of(const comm::Region& memory, comm::TimePoint now) {
+  const auto flight = comm::read_flight(memory.bytes());
+  if (!flight.ok() || flight->beat_ns == 0) return std::nullopt;
+  const comm::TimePoint beat(std::chrono::duration_cast<comm::Duration>(std::chrono::nanoseconds(flight->beat_ns)));
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::max<comm::Duration>(now - beat, comm::Duration(0)));
 }
 
 }  // namespace rondo::launcher

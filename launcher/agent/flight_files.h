@@ -2,8 +2,10 @@
 /// agent keeps (rondo/comm/flight.h). That memory outlives the rank. Main thread only.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "rondo/comm/deadline.h"
 #include "rondo/comm/memory.h"
@@ -21,6 +23,18 @@ comm::Result<bool> write_flight(const std::string& run_directory, int rank, cons
                                 comm::TimePoint now);
 
 /// Whose failure ended the collectives of the rank that recorded in `memory`; nothing when they did not end so.
-std::optional<int> recorded_culprit(const comm::Region& memory);
+struct RecordedCulprit {
+  int rank = -1;
+  bool timeout = false;  // it was waited for in vain
+};
+std::optional<RecordedCulprit> recorded_culprit(const comm::Region& memory);
+
+/// Where that rank's threads were, with names: a crash by `signal`, or when asked (USR2).
+std::vector<std::string> recorded_stacks(const comm::Region& memory, int signal);
+/// How many of its threads have answered USR2 so far.
+uint64_t stack_answers(const comm::Region& memory);
+
+/// Since the last beat of that rank's keeper; nothing when it never beat.
+std::optional<std::chrono::milliseconds> silence_of(const comm::Region& memory, comm::TimePoint now);
 
 }  // namespace rondo::launcher

@@ -10,6 +10,7 @@
 #include "launcher/agent/error_file.h"
 #include "launcher/agent/flight_files.h"
 #include "launcher/agent/programs.h"
+#include "launcher/explain/live_run.h"
 
 namespace rondo::launcher {
 namespace {
@@ -18,6 +19,7 @@ using comm::Clock;
 using comm::TimePoint;
 using std::chrono::milliseconds;
 
+constexpr milliseconds kAnswersEvery{100}, kAnswersWithin{5000};  // to the question for stacks
 constexpr milliseconds kDrainFor{500};  // output that is still in the pipes after the last rank ended
 
 }  // namespace
@@ -38,6 +40,7 @@ void HostAgent::start(int generation) {
 
 comm::Status HostAgent::start_ranks(int generation) {
   generation_ = generation;
+  memory_.begin();
   const auto shim = find_part("rondo-exec");
   RONDO_TRY(shim);
   RONDO_TRY(folder_.begin_generation(generation));
@@ -86,9 +89,57 @@ void HostAgent::stop(int signal) {
   look();  // who ended by itself was not stopped by us
   for (Worker& worker : workers_) {
     if (!worker.alive()) continue;
+    if (!worker.evidence.stopped_by_launcher)
+      worker.evidence.silence =
+          Silence{.state = process_state(worker.pid), .beat_before = silence_of(worker.flight, Clock::now())};
     worker.evidence.stopped_by_launcher = true;
     signal_group(worker, signal);
   }
+}
+
+void HostAgent::ask(int signal) {
+  look();
+  AgentEvents::Asked who;
+  questions_.clear();
+  for (Worker& worker : workers_) {
+    if (!worker.alive()) continue;
+    const bool hears = catches(worker.pid, signal);
+    const uint64_t answers = stack_answers(worker.flight);
+    if (hears) ::kill(worker.pid, signal);
+    if (hears && signal == SIGUSR2) questions_.push_back({.worker = &worker, .before = answers, .seen = answers});
+    (hears ? who.ranks : who.deaf).push_back(worker.rank);
+  }
+  events_.asked(signal, who);
+  const TimePoint now = Clock::now();
+  if (!questions_.empty()) answers_at_ = now + kAnswersEvery;
+  give_answers_up_at_ = now + kAnswersWithin;
+}
+
+/// Threads that run write their stacks at once, one in the kernel when it returns: a rank's are told when no more come.
+void HostAgent::tell_stacks(TimePoint now) {
+  const auto told = [this](Question& question) {
+    const uint64_t answers = stack_answers(question.worker->flight);
+    const bool all = answers > question.before && answers == question.seen;
+    question.seen = answers;
+    if (all) events_.stacks(question.worker->rank, recorded_stacks(question.worker->flight, SIGUSR2));
+    return all || !question.worker->alive();
+  };
+  std::erase_if(questions_, told);
+  answers_at_.reset();
+  // A handler of the program's own writes none.
+  if (!questions_.empty() && now < give_answers_up_at_) answers_at_ = now + kAnswersEvery;
+}
+
+void HostAgent::suspend() {
+  look();
+  for (const Worker& worker : workers_)
+    if (worker.alive()) ::kill(-worker.pid, SIGSTOP);
+}
+
+void HostAgent::resume() {
+  look();
+  for (const Worker& worker : workers_)
+    if (worker.alive()) ::kill(-worker.pid, SIGCONT);
 }
 
 /// Answers a request also when no rank ever recorded anything.
@@ -122,6 +173,7 @@ void HostAgent::forget_ranks() {
     if (worker.messages.open()) loop_.unwatch(worker.messages.get());
     if (worker.control.handle() >= 0) loop_.unwatch(worker.control.handle());
   }
+  questions_.clear();
   workers_.clear();
   last_end_.reset();
 }
@@ -216,7 +268,16 @@ void HostAgent::on_process(Worker& worker) {
   on_messages(worker);  // what it said before it ended
   worker.evidence.ending = ending;
   if (!ending->good()) {
-    worker.evidence.told_of = recorded_culprit(worker.flight);
+    if (const auto culprit = recorded_culprit(worker.flight)) {
+      worker.evidence.told_of = culprit->rank;
+      worker.evidence.told_timeout = culprit->timeout;
+    }
+    if (ending->signal != 0) worker.evidence.backtrace = recorded_stacks(worker.flight, ending->signal);
+    if (ending->signal == SIGKILL && !worker.evidence.stopped_by_launcher) {
+      worker.evidence.out_of_memory = memory_.since_begin();
+      if (const auto log = kernel_killed(worker.pid); worker.evidence.out_of_memory.empty() && log)
+        worker.evidence.out_of_memory = *log;
+    }
     if (!worker.evidence.report)
       worker.evidence.report = read_error_file(error_file_of(folder_.path(), generation_, worker.rank),
                                                worker.evidence.told_of.value_or(worker.rank));
@@ -245,6 +306,7 @@ void HostAgent::on_time(TimePoint now) {
     worker.errors.flush_stale(now, events_);
   }
   hold_output_while_congested();
+  if (answers_at_ && *answers_at_ <= now) tell_stacks(now);
   if (last_end_ && !output_held_ && *last_end_ + kDrainFor <= now) end_output();
 }
 
@@ -259,6 +321,7 @@ std::optional<TimePoint> HostAgent::next_moment() const {
     consider(worker.errors.stale_at());
     told = told && worker.output_told;
   }
+  consider(answers_at_);
   if (last_end_ && !output_held_ && !told) consider(*last_end_ + kDrainFor);
   return next;
 }

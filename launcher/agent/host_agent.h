@@ -11,6 +11,7 @@
 #include "launcher/agent/agent_link.h"
 #include "launcher/agent/event_loop.h"
 #include "launcher/agent/job_plan.h"
+#include "launcher/agent/memory_events.h"
 #include "launcher/agent/run_folder.h"
 #include "launcher/agent/worker.h"
 
@@ -31,6 +32,9 @@ class HostAgent final : public AgentOrders {
   void start(int generation) override;
   void tell(const Verdict& verdict) override;
   void stop(int signal) override;
+  void ask(int signal) override;
+  void suspend() override;
+  void resume() override;
   void write_flights(const std::string& cause) override;
   void look() override;
   void end_output() override;
@@ -46,6 +50,7 @@ class HostAgent final : public AgentOrders {
   comm::Status watch(Worker& worker);
   comm::Status watch_output(Worker& worker);
   void forget_ranks();
+  void tell_stacks(comm::TimePoint now);
 
   void on_output(Worker& worker, OutputStream& stream);
   void on_messages(Worker& worker);
@@ -61,12 +66,21 @@ class HostAgent final : public AgentOrders {
   RunFolder& folder_;
   AgentEvents& events_;
   const Setting setting_;
+  MemoryEvents memory_;
   bool output_held_ = false;  // nobody takes our output: the ranks' pipes are not read
 
   // Of this generation.
   int generation_ = 0;
   std::vector<Worker> workers_;              // by local rank; not resized once watched
   std::optional<comm::TimePoint> last_end_;  // when the last living rank ended
+  // Ranks that were asked for their stacks, and how many of their threads have answered.
+  struct Question {
+    Worker* worker;
+    uint64_t before, seen;
+  };
+  std::vector<Question> questions_;
+  std::optional<comm::TimePoint> answers_at_;  // looked at again then
+  comm::TimePoint give_answers_up_at_;
 };
 
 }  // namespace rondo::launcher

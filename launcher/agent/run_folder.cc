@@ -121,6 +121,15 @@ comm::Status RunFolder::begin_generation(int generation) {
   return make_folder(attempt_logs_);
 }
 
+comm::Status RunFolder::write(const std::string& name, const std::string& content) const {
+  const std::string path = file(name), part = path + ".part";
+  std::error_code error;
+  fs::remove(part, error);
+  RONDO_TRY(write_file(part, content));
+  fs::rename(part, path, error);
+  return error ? comm::Status(comm::Code::kIo, "cannot write " + path + ": " + error.message()) : comm::Status();
+}
+
 comm::Status RunFolder::make_parent_of(const std::string& path) { return make_folder(fs::path(path).parent_path()); }
 
 comm::Result<CappedLog> RunFolder::open_log(int rank, const std::string& ending) const {

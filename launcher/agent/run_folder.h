@@ -36,6 +36,8 @@ class RunFolder {
   /// The last part of path(): the run's id.
   std::string name() const;
   std::string file(const std::string& name) const { return path_ + "/" + name; }
+  /// Replaces the file, whole or not at all.
+  comm::Status write(const std::string& name, const std::string& content) const;
   /// Where the ranks of this generation log: logs/, and logs/attempt-1/ for those that were started again.
   comm::Status begin_generation(int generation);
   /// Makes the folder that `path`, a file in the run's folder, is to lie in.

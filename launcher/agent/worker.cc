@@ -7,6 +7,8 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
+#include <fstream>
 
 #include "launcher/agent/flight_files.h"
 #include "launcher/base/text.h"
@@ -114,6 +116,17 @@ std::optional<Ending> collect_ending(const Worker& worker, comm::TimePoint now) 
   ::waitid(P_PID, id, &info, WEXITED);
   if (info.si_code == CLD_EXITED) return Ending{.exit_code = info.si_status, .signal = 0, .at = now};
   return Ending{.exit_code = 0, .signal = info.si_status, .at = now};
+}
+
+bool catches(pid_t pid, int signal) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  constexpr std::string_view kName = "SigCgt:";
+  for (std::string line; std::getline(status, line);) {
+    if (!line.starts_with(kName)) continue;
+    const uint64_t mask = std::strtoull(line.c_str() + kName.size(), nullptr, 16);
+    return (mask >> (signal - 1) & 1U) != 0;
+  }
+  return false;
 }
 
 void signal_group(const Worker& worker, int signal) {

@@ -82,6 +82,9 @@ comm::Result<Worker> start_worker(WorkerRequest request);
 /// How the worker ended, if it did. Kills what is left of its process group before its process id can be used again.
 std::optional<Ending> collect_ending(const Worker& worker, comm::TimePoint now);
 
+/// Whether the process has a handler for `signal`.
+bool catches(pid_t pid, int signal);
+
 /// Sends `signal` to the worker's process group.
 void signal_group(const Worker& worker, int signal);
 

@@ -12,6 +12,7 @@ std::string exit_code_table() {
          "  5     a rank did not answer in time, or its host is lost\n"
          "  6     data or a checkpoint is corrupt\n"
          "  7     the replicas diverged, or --verify found a difference\n"
+         "  75    stopped from outside, with a checkpoint to go on from\n"
          "  128+S the launcher itself was stopped by signal S (130: Ctrl-C)\n";
 }
 

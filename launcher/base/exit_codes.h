@@ -13,6 +13,7 @@ inline constexpr int kExitPreflight = 3;   // this machine lacks something; noth
 inline constexpr int kExitRendezvous = 4;  // hosts or ranks did not find each other
 inline constexpr int kExitHang = 5;        // a rank, or a host, fell silent
 inline constexpr int kExitCorrupt = 6;     // data, a checkpoint or a record is corrupt
+inline constexpr int kExitPreempted = 75;  // stopped from outside, with a checkpoint to go on from
 inline constexpr int kExitSignalBase = 128;
 
 /// The table that `--help` ends with.

@@ -145,8 +145,7 @@ void add_run_flags(CLI::App& app, RunFlags& flags) {
       ->group(kRest);
   app.add_flag("--standalone", flags.standalone, "what happens anyway: one host, a free port")->group(kRest);
   text("--role", flags.role, "NAME", "ROLE_NAME of the ranks")->group(kRest);
-  text("--signals-to-handle", flags.signals_to_handle, "LIST",
-       "signals that are passed on and stop the run; also SIGUSR2")
+  text("--signals-to-handle", flags.signals_to_handle, "LIST", "signals that are passed on and stop the run")
       ->group(kRest);
   app.add_flag("-m,--module", flags.module, "PROGRAM is a Python module: python3 -u -m PROGRAM")->group(kRest);
   app.add_flag("--no-python", flags.no_python, "what happens anyway: PROGRAM is executed as it is")->group(kRest);

@@ -105,17 +105,15 @@ comm::Result<std::vector<int>> parse_signals(const std::string& text) {
     int number;
   };
   static constexpr std::array kKnown{Known{"SIGTERM", SIGTERM}, Known{"SIGINT", SIGINT}, Known{"SIGHUP", SIGHUP},
-                                     Known{"SIGQUIT", SIGQUIT}, Known{"SIGUSR2", SIGUSR2}};
+                                     Known{"SIGQUIT", SIGQUIT}};
   std::vector<int> signals;
   for (const std::string& name : split(text, ',')) {
-    if (name == "SIGUSR1")
-      return wrong(
-          "--signals-to-handle: with SIGUSR1 `rondo explain` asks the launcher for the flight records; take "
-          "SIGUSR2");
+    if (name == "SIGUSR1" || name == "SIGUSR2")
+      return wrong("--signals-to-handle: " + name +
+                   " has the ranks save a checkpoint (USR1) or shows their stacks (USR2), it does not stop them");
     const auto* known = std::ranges::find_if(kKnown, [&](const Known& at) { return name == at.name; });
     if (known == kKnown.end())
-      return wrong("--signals-to-handle " + text + ": '" + name +
-                   "' is none of SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR2");
+      return wrong("--signals-to-handle " + text + ": '" + name + "' is none of SIGTERM, SIGINT, SIGHUP, SIGQUIT");
     if (std::ranges::find(signals, known->number) == signals.end()) signals.push_back(known->number);
   }
   return signals;

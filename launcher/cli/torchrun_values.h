@@ -28,7 +28,8 @@ struct NodeCount {
 };
 comm::Result<NodeCount> parse_nodes(const std::string& text);
 
-/// --signals-to-handle: "SIGTERM,SIGINT". USR1 is refused: with it `rondo explain` asks for the flight records.
+/// --signals-to-handle: "SIGTERM,SIGINT". USR1 and USR2 are refused: they have a
+/// meaning of their own (launcher/agent/signals.h).
 comm::Result<std::vector<int>> parse_signals(const std::string& text);
 
 /// --rdzv-endpoint: HOST or HOST:PORT; port 0: none named.

@@ -3,11 +3,16 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "launcher/agent/report.h"
 #include "launcher/base/exit_codes.h"
 #include "launcher/base/text.h"
+#include "launcher/explain/findings.h"
+#include "launcher/report/deeds.h"
+#include "launcher/report/failure_file.h"
+#include "launcher/report/failure_report.h"
 
 namespace rondo::launcher {
 namespace {
@@ -21,6 +26,8 @@ constexpr milliseconds kDrainFor{500};       // output of a run that was stopped
 constexpr milliseconds kUnkillableAfter{5000};
 constexpr milliseconds kConsoleRetry{5};  // while a reader of our output takes nothing
 
+uint64_t nanoseconds(milliseconds time) { return static_cast<uint64_t>(std::chrono::nanoseconds(time).count()); }
+
 std::vector<std::string> host_of_rank(const std::vector<Coordinator::Host>& hosts) {
   std::vector<std::string> names;
   for (const Coordinator::Host& host : hosts) names.insert(names.end(), static_cast<size_t>(host.ranks), host.name);
@@ -30,10 +37,11 @@ std::vector<std::string> host_of_rank(const std::vector<Coordinator::Host>& host
 }  // namespace
 
 Coordinator::Coordinator(const JobRequest& request, Console& console, DisplayOptions display, EventLog& events,
-                         const std::vector<Host>& hosts)
+                         const RunFolder& folder, const std::vector<Host>& hosts)
     : request_(request),
       console_(console),
       events_(events),
+      folder_(folder),
       hosts_(hosts),
       display_(console, std::move(display), host_of_rank(hosts)) {}
 
@@ -44,6 +52,7 @@ void Coordinator::start() {
   start_error_ = {};
   culprit_.reset();
   failed_ = false;
+  hung_ = false;
   for (std::optional<TimePoint>* moment : {&judge_at_, &terminate_at_, &kill_at_, &give_up_at_, &last_end_})
     moment->reset();
   for (AgentOrders* agent : agents_) agent->start(generation_);
@@ -132,6 +141,30 @@ void Coordinator::host_lost(size_t host, const std::string& why) {
   }
 }
 
+void Coordinator::asked(int signal, const Asked& who) {
+  events_.write("asked", {{"signal", signal}, {"ranks", who.ranks}, {"deaf", who.deaf}});
+  const std::string name = "rondo: " + signal_text(signal) + ": ";
+  const char* const what = signal == SIGUSR1 ? " asked for a checkpoint" : " asked for their stacks";
+  if (!who.ranks.empty()) say(name + ranks_text(who.ranks) + what);
+  if (!who.deaf.empty())
+    say(name + "not sent to " + ranks_text(who.deaf) + ", which " + (who.deaf.size() == 1 ? "has" : "have") +
+        " no handler for it and would die of it");
+}
+
+void Coordinator::stacks(int rank, const std::vector<std::string>& lines) {
+  std::string text;
+  for (const std::string& line : lines) text += printable(line) + "\n";
+  std::array<char, 32> name{};
+  std::snprintf(name.data(), name.size(), "/rank-%04d.txt", rank);
+  const std::string file = std::string("stacks") + name.data();
+  comm::Status kept = RunFolder::make_parent_of(folder_.file(file));
+  if (kept.ok()) kept = folder_.write(file, text);
+  events_.write("stacks", {{"rank", rank}, {"file", file}});
+  say("rondo: where rank " + std::to_string(rank) + " is" +
+      (kept.ok() ? " (kept: " + folder_.shown_path() + "/" + file + "):" : " (not kept: " + kept.message() + "):"));
+  for (const std::string& line : lines) say("  " + printable(line));
+}
+
 void Coordinator::event(const char* kind, const nlohmann::json& fields) { events_.write(kind, fields); }
 
 void Coordinator::on_stop_signal(int signal) {
@@ -139,17 +172,52 @@ void Coordinator::on_stop_signal(int signal) {
   for (AgentOrders* agent : agents_) agent->look();  // who failed before the signal keeps the blame
   decide(TimePoint::max());
   events_.write("signal", {{"signal", signal}});
-  if (stopped_by_) {
-    kill_at_ = now;  // asked again: no more patience
-    return;
+  const std::string name = "rondo: " + signal_text(signal);
+  switch (++stop_signals_) {
+    case 1:
+      stopped_by_ = signal;
+      write_flights("signal");  // before the ranks are disturbed: a user stops what hangs
+      kill_at_ = std::min(kill_at_.value_or(TimePoint::max()), now + request_.grace);
+      if (any_alive())
+        say(name + ": passed on, the ranks end in order. Again: SIGTERM to all; a third time or after " +
+            duration_text(nanoseconds(request_.grace)) + ": SIGKILL");
+      return stop_ranks(signal, now);
+    case 2:
+      if (any_alive()) say(name + " again: SIGTERM to all processes of the ranks. Once more: SIGKILL");
+      return stop_ranks(SIGTERM, now);
+    default:
+      if (any_alive()) say(name + " once more: SIGKILL");
+      kill_at_ = now;
   }
-  stopped_by_ = signal;
-  write_flights("signal");  // before the ranks are disturbed: a user stops what hangs
-  kill_at_ = std::min(kill_at_.value_or(TimePoint::max()), now + request_.grace);
-  stop_ranks(signal, now);
 }
 
 void Coordinator::on_flight_request() { write_flights("request"); }
+
+void Coordinator::on_stacks_request() {
+  write_flights("request");
+  for (AgentOrders* agent : agents_) agent->ask(SIGUSR2);
+}
+
+void Coordinator::on_checkpoint_request() {
+  for (AgentOrders* agent : agents_) agent->ask(SIGUSR1);
+}
+
+void Coordinator::on_suspend() {
+  events_.write("suspend", nlohmann::json::object());
+  say("rondo: stopped with its ranks; they go on with it (fg, bg, kill -CONT)");
+  console_.flush();
+  for (AgentOrders* agent : agents_) agent->suspend();
+}
+
+void Coordinator::on_resume(comm::Duration stopped_for) {
+  for (std::optional<TimePoint>* moment : {&judge_at_, &terminate_at_, &kill_at_, &give_up_at_, &last_end_})
+    if (*moment) **moment += stopped_for;
+  for (AgentOrders* agent : agents_) agent->resume();
+  if (stopped_for > comm::Duration(0))
+    events_.write("resume", {{"stopped_ms", std::chrono::duration_cast<milliseconds>(stopped_for).count()}});
+}
+
+void Coordinator::say(const std::string& text) { console_.line(Channel::kErrors, text); }
 
 // --- what is decided
 
@@ -169,18 +237,23 @@ void Coordinator::decide(TimePoint now) {
   judge_at_ = judgement.until;
   if (!judgement.culprit) return;
   culprit_ = judgement.culprit;
+  hung_ = judgement.hung;
   announce_verdict(now);
 }
 
 void Coordinator::announce_verdict(TimePoint now) {
   const Rank& culprit = at(*culprit_);
-  const Ending& ending = *culprit.evidence.ending;
-  events_.write("verdict",
-                {{"rank", *culprit_}, {"host", *culprit.host}, {"pid", culprit.pid}, {"cause", ending.describe()}});
-  for (AgentOrders* agent : agents_) agent->tell({.rank = *culprit_, .pid = culprit.pid, .ending = ending});
+  const std::string cause = hung_ ? "did not answer" : culprit.evidence.ending->describe();
+  events_.write("verdict", {{"rank", *culprit_}, {"host", *culprit.host}, {"pid", culprit.pid}, {"cause", cause}});
   const bool all_speak =
       std::all_of(ranks_.begin(), ranks_.end(), [](const Rank& rank) { return !rank.alive() || rank.speaks_rondo; });
-  terminate_at_ = all_speak ? now + kOwnErrorsFor : now;
+  if (hung_) {
+    terminate_at_ = now;  // those that waited for it have given up by themselves
+  } else {
+    for (AgentOrders* agent : agents_)
+      agent->tell({.rank = *culprit_, .pid = culprit.pid, .ending = *culprit.evidence.ending});
+    terminate_at_ = all_speak ? now + kOwnErrorsFor : now;
+  }
   write_flights("failure");
 }
 
@@ -203,7 +276,11 @@ void Coordinator::on_time(TimePoint now) {
     stop_ranks(SIGTERM, now);
     kill_at_ = now + request_.grace;
   }
-  if (kill_at_ && *kill_at_ <= now && !give_up_at_) stop_ranks(SIGKILL, now);
+  if (kill_at_ && *kill_at_ <= now && !give_up_at_) {
+    if (stopped_by_ && stop_signals_ < 3)
+      say("rondo: " + duration_text(nanoseconds(request_.grace)) + " are over (--grace): SIGKILL");
+    stop_ranks(SIGKILL, now);
+  }
 }
 
 std::optional<TimePoint> Coordinator::next_moment(TimePoint now) const {
@@ -243,24 +320,51 @@ std::optional<int> Coordinator::conclude_generation() {
   return std::nullopt;
 }
 
-/// Says who failed. The result is what the run's exit code would be.
-int Coordinator::report() {
-  if (culprit_) {
-    write_flights("failure");  // again: by now every rank has noted its own error
-    std::vector<RankStory> stories;
-    for (size_t i = 0; i < ranks_.size(); ++i) {
-      const Rank& rank = ranks_[i];
-      stories.push_back({.rank = static_cast<int>(i),
+FailedRun Coordinator::failed_run() const {
+  FailedRun run{.ranks = {},
+                .culprit = *culprit_,
+                .findings = {},
+                .command = request_.folder.command,
+                .folder = folder_.shown_path()};
+  for (size_t i = 0; i < ranks_.size(); ++i) {
+    const Rank& rank = ranks_[i];
+    run.ranks.push_back({.rank = static_cast<int>(i),
                          .pid = rank.pid,
                          .host = *rank.host,
                          .evidence = rank.evidence,
                          .last_lines = rank.traces.last_lines,
-                         .log_path = rank.traces.log_path});
-    }
-    for (const std::string& line : failure_report(stories, *culprit_)) console_.line(Channel::kErrors, line);
-    return at(*culprit_).evidence.ending->code();
+                         .log_path = rank.traces.log_path,
+                         .doing = {}});
+  }
+  run.ranks[static_cast<size_t>(*culprit_)].evidence.hung = hung_;
+  const auto recorded = read_run(folder_.path());
+  if (!recorded.ok()) return run;
+  const Explanation explanation = explain(*recorded);
+  for (const Finding& finding : explanation.findings) run.findings.push_back(finding.text);
+  for (const auto& [rank, doing] : deeds(explanation))
+    if (rank >= 0 && static_cast<size_t>(rank) < run.ranks.size()) run.ranks[static_cast<size_t>(rank)].doing = doing;
+  return run;
+}
+
+/// Says who failed. The result is what the run's exit code would be.
+int Coordinator::report() {
+  if (culprit_) {
+    write_flights("failure");  // again: by now every rank has noted its own error
+    const FailedRun run = failed_run();
+    for (const std::string& line : failure_report(run)) console_.line(Channel::kErrors, line);
+    if (const auto written = folder_.write("failure.json", failure_json(run)); !written.ok())
+      console_.line(Channel::kErrors, "rondo: " + written.message());
+    return hung_ ? kExitHang : at(*culprit_).evidence.ending->code();
   }
   if (!stopped_by_) return kExitOk;
+  const auto preempted = [](const Rank& rank) {
+    return rank.evidence.ending && rank.evidence.ending->signal == 0 &&
+           rank.evidence.ending->exit_code == kExitPreempted;
+  };
+  if (!ranks_.empty() && std::all_of(ranks_.begin(), ranks_.end(), preempted)) {
+    say("rondo: stopped by signal " + signal_text(*stopped_by_) + ", with a checkpoint of all ranks");
+    return kExitPreempted;
+  }
   console_.line(Channel::kErrors, "rondo: stopped by signal " + signal_text(*stopped_by_));
   return kExitSignalBase + *stopped_by_;
 }

@@ -12,6 +12,8 @@
 #include "launcher/agent/display.h"
 #include "launcher/agent/event_log.h"
 #include "launcher/agent/job_request.h"
+#include "launcher/agent/run_folder.h"
+#include "launcher/report/failed_run.h"
 
 namespace rondo::launcher {
 
@@ -22,9 +24,9 @@ class Coordinator final : public AgentEvents {
     std::string name;
     int ranks = 1;
   };
-  /// `hosts` in the order of their ranks. `request`, `console` and `events` must outlive it.
+  /// `hosts` in the order of their ranks. `request`, `console`, `events` and `folder` must outlive it.
   Coordinator(const JobRequest& request, Console& console, DisplayOptions display, EventLog& events,
-              const std::vector<Host>& hosts);
+              const RunFolder& folder, const std::vector<Host>& hosts);
 
   /// Who carries out what it decides: one a host, in their order. Before start().
   void attend(std::vector<AgentOrders*> agents) { agents_ = std::move(agents); }
@@ -39,15 +41,26 @@ class Coordinator final : public AgentEvents {
   void message(int rank, const proto::WorkerMessage& message) override;
   void ended(int rank, const RankEvidence& evidence) override;
   void output_ended(int rank, const Traces& traces) override;
+  void asked(int signal, const Asked& who) override;
+  void stacks(int rank, const std::vector<std::string>& lines) override;
   void event(const char* kind, const nlohmann::json& fields) override;
   bool congested() const override { return console_.congested(); }
 
   /// The agent of a host is heard no more: so are its ranks.
   void host_lost(size_t host, const std::string& why);
-  /// A signal that stops the run, from the user or the system; the second one kills.
+  /// A signal that stops the run, from the user or the system. The first is passed on as it is: ranks end in order. The
+  /// second is TERM for all, the third KILL.
   void on_stop_signal(int signal);
   /// Somebody asks for the flight records.
   void on_flight_request();
+  /// Somebody wants to see where the ranks are: their flight records and the stacks of their threads.
+  void on_stacks_request();
+  /// The ranks are to save a checkpoint.
+  void on_checkpoint_request();
+  /// The launcher is about to be stopped by the terminal, and goes on again. Meanwhile nothing is decided, and no
+  /// deadline passes.
+  void on_suspend();
+  void on_resume(comm::Duration stopped_for);
   void on_time(comm::TimePoint now);
   std::optional<comm::TimePoint> next_moment(comm::TimePoint now) const;
 
@@ -73,10 +86,12 @@ class Coordinator final : public AgentEvents {
   Rank& at(int rank) { return ranks_[static_cast<size_t>(rank)]; }
   bool any_alive() const;
   std::vector<RankEvidence> evidence() const;
+  void say(const std::string& text);
   void decide(comm::TimePoint now);
   void announce_verdict(comm::TimePoint now);
   void stop_ranks(int signal, comm::TimePoint now);
   void write_flights(const char* cause);
+  FailedRun failed_run() const;
   int report();
   bool may_start_again(int code) const;
   void start_again();
@@ -84,10 +99,12 @@ class Coordinator final : public AgentEvents {
   const JobRequest& request_;
   Console& console_;
   EventLog& events_;
+  const RunFolder& folder_;
   const std::vector<Host> hosts_;
   Display display_;
   std::vector<AgentOrders*> agents_;
   std::optional<int> stopped_by_;  // the signal that stopped the launcher
+  int stop_signals_ = 0;           // how many came
   int generation_ = 0;
 
   // Of this generation.
@@ -95,6 +112,7 @@ class Coordinator final : public AgentEvents {
   comm::Status start_error_;
   bool failed_ = false;                      // a rank did not end well
   std::optional<int> culprit_;               // the rank that decides
+  bool hung_ = false;                        // it has not ended: others waited for it in vain
   std::optional<comm::TimePoint> judge_at_;  // evidence is complete then
   std::optional<comm::TimePoint> terminate_at_, kill_at_, give_up_at_;
   std::optional<comm::TimePoint> last_end_;  // when the last living rank ended

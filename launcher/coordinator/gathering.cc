@@ -86,8 +86,8 @@ comm::Result<Gathered> gather_hosts(const JobRequest& request, const std::string
   std::optional<int> stopped_by;
   RONDO_TRY(loop.watch(attendance.handle(), [] {}));
   RONDO_TRY(loop.watch(signals.handle(), [&] {
-    const int signal = signals.next();
-    if (signal != 0 && signal != SIGUSR1) stopped_by = signal;
+    const int signal = signals.next().signal;
+    if (Signals::stops(signal)) stopped_by = signal;
   }));
   TimePoint remind_at = begin + kRemindEvery;
   say("waiting for hosts at " + attendance.address().text.substr(4) + ": " + rendezvous.describe());

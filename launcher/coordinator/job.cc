@@ -1,7 +1,9 @@
 #include "launcher/coordinator/job.h"
 
+#include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 
@@ -26,6 +28,27 @@ constexpr std::chrono::seconds kGoodbyeFor{2};
 std::string host_name() {
   std::array<char, 256> name{};
   return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
+}
+
+void take_signal(Signals::Came came, Coordinator& coordinator) {
+  switch (came.signal) {
+    case 0:
+      return;
+    case SIGUSR1:
+      return coordinator.on_checkpoint_request();
+    case SIGUSR2:
+      return came.by_program ? coordinator.on_flight_request() : coordinator.on_stacks_request();
+    case SIGTSTP: {
+      coordinator.on_suspend();
+      const TimePoint before = Clock::now();
+      ::kill(::getpid(), SIGSTOP);  // as TSTP would have done; returns when somebody says CONT
+      return coordinator.on_resume(Clock::now() - before);
+    }
+    case SIGCONT:  // whatever stopped the launcher may have stopped ranks, too
+      return coordinator.on_resume({});
+    default:
+      return coordinator.on_stop_signal(came.signal);
+  }
 }
 
 /// On the coordinator's host: what a job is made of, in the order in which it comes about.
@@ -125,7 +148,7 @@ class Job {
       hosts.push_back({.name = member.attendee.host, .ranks = member.attendee.ranks});
       display.hidden.merge(display_of_host(request_.display, member.place, member.attendee.ranks).hidden);
     }
-    coordinator_.emplace(request_, console_, std::move(display), events_, hosts);
+    coordinator_.emplace(request_, console_, std::move(display), events_, *folder_, hosts);
     agent_.emplace(request_, loop_, *folder_, *coordinator_, std::move(setting));
     std::vector<AgentOrders*> agents{&*agent_};
     for (size_t i = 1; i < members.size(); ++i) {
@@ -139,11 +162,7 @@ class Job {
     }
     coordinator_->attend(std::move(agents));
     if (attendance_) RONDO_TRY(loop_.watch(attendance_->handle(), [] {}));
-    return loop_.watch(signals_.handle(), [this] {
-      const int signal = signals_.next();
-      if (signal == SIGUSR1) return coordinator_->on_flight_request();
-      if (signal != 0) coordinator_->on_stop_signal(signal);
-    });
+    return loop_.watch(signals_.handle(), [this] { take_signal(signals_.next(), *coordinator_); });
   }
 
   void welcome(const Rendezvous::Member& member, const std::vector<Rendezvous::Member>& members,

@@ -46,7 +46,7 @@ comm::Status ask_for_flights(const std::string& folder, pid_t launcher, comm::De
   if (!changes.open() || ::inotify_add_watch(changes.get(), events.c_str(), IN_MODIFY) < 0)
     return system_error("cannot watch " + events);
   const size_t before = flights_written(events);
-  if (::kill(launcher, SIGUSR1) != 0) {
+  if (::sigqueue(launcher, SIGUSR2, {}) != 0) {  // queued: the records alone, no stacks
     if (errno == EPERM)
       return {comm::Code::kUnauthenticated,
               "the run's launcher (pid " + std::to_string(launcher) + ") is another user's"};

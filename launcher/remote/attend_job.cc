@@ -47,6 +47,8 @@ class Tee final : public AgentEvents {
   }
   void ended(int rank, const RankEvidence& evidence) override { uplink_.ended(rank, evidence); }
   void output_ended(int rank, const Traces& traces) override { uplink_.output_ended(rank, traces); }
+  void asked(int signal, const Asked& who) override { uplink_.asked(signal, who); }
+  void stacks(int rank, const std::vector<std::string>& lines) override { uplink_.stacks(rank, lines); }
   void event(const char* kind, const nlohmann::json& fields) override { uplink_.event(kind, fields); }
   bool congested() const override { return console_.congested() || uplink_.congested(); }
 
@@ -127,6 +129,12 @@ class Visit {
         return agent_->stop(order.stop().signal());
       case control::CoordinatorSays::kWriteFlights:
         return agent_->write_flights(order.write_flights().cause());
+      case control::CoordinatorSays::kAsk:
+        return agent_->ask(order.ask().signal());
+      case control::CoordinatorSays::kSuspend:
+        return agent_->suspend();
+      case control::CoordinatorSays::kResume:
+        return agent_->resume();
       case control::CoordinatorSays::kEndOutput:
         return agent_->end_output();
       default:
@@ -177,8 +185,8 @@ class Visit {
   }
 
   void on_signal() {
-    const int signal = signals_.next();
-    if (signal == 0 || signal == SIGUSR1) return;
+    const int signal = signals_.next().signal;
+    if (!Signals::stops(signal)) return;  // the others are for the coordinator's host
     control::AgentSays says;
     says.mutable_stop_asked()->set_signal(signal);
     uplink_->send(std::move(says));

@@ -2,6 +2,8 @@
 
 #include <grpcpp/support/server_callback.h>
 
+#include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "launcher/control/control_server.h"
@@ -227,6 +229,24 @@ void RemoteAgent::stop(int signal) {
   attendance_.send(id_, std::move(says));
 }
 
+void RemoteAgent::ask(int signal) {
+  control::CoordinatorSays says;
+  says.mutable_ask()->set_signal(signal);
+  attendance_.send(id_, std::move(says));
+}
+
+void RemoteAgent::suspend() {
+  control::CoordinatorSays says;
+  says.mutable_suspend();
+  attendance_.send(id_, std::move(says));
+}
+
+void RemoteAgent::resume() {
+  control::CoordinatorSays says;
+  says.mutable_resume();
+  attendance_.send(id_, std::move(says));
+}
+
 void RemoteAgent::write_flights(const std::string& cause) {
   control::CoordinatorSays says;
   says.mutable_write_flights()->set_cause(cause);
@@ -256,6 +276,8 @@ std::optional<int> rank_in(const control::AgentSays& says) {
       return says.ended().rank();
     case control::AgentSays::kOutputEnded:
       return says.output_ended().rank();
+    case control::AgentSays::kStacks:
+      return says.stacks().rank();
     default:
       return std::nullopt;
   }
@@ -294,6 +316,17 @@ bool tell_events(const control::AgentSays& says, const RankRange& its, AgentEven
       events.output_ended(says.output_ended().rank(), traces);
       return true;
     }
+    case control::AgentSays::kAsked: {
+      const auto mine = [&its](int32_t asked) { return asked >= its.first && asked < its.first + its.count; };
+      AgentEvents::Asked who;
+      std::copy_if(says.asked().ranks().begin(), says.asked().ranks().end(), std::back_inserter(who.ranks), mine);
+      std::copy_if(says.asked().deaf().begin(), says.asked().deaf().end(), std::back_inserter(who.deaf), mine);
+      events.asked(says.asked().signal(), who);
+      return true;
+    }
+    case control::AgentSays::kStacks:
+      events.stacks(says.stacks().rank(), {says.stacks().lines().begin(), says.stacks().lines().end()});
+      return true;
     case control::AgentSays::kEvent: {
       const auto fields = nlohmann::json::parse(says.event().fields(), nullptr, false);
       if (fields.is_object()) events.event(says.event().kind().c_str(), fields);

@@ -64,6 +64,9 @@ class RemoteAgent final : public AgentOrders {
   void tell(const Verdict& verdict) override;
   void stop(int signal) override;
   void write_flights(const std::string& cause) override;
+  void ask(int signal) override;
+  void suspend() override;
+  void resume() override;
   void look() override {}  // it tells without being asked
   void end_output() override;
 

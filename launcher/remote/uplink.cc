@@ -169,6 +169,19 @@ class Connected final : public Uplink {
     says.mutable_output_ended()->set_log_path(traces.log_path);
     send(std::move(says));
   }
+  void asked(int signal, const Asked& who) override {
+    control::AgentSays says;
+    says.mutable_asked()->set_signal(signal);
+    for (const int rank : who.ranks) says.mutable_asked()->add_ranks(rank);
+    for (const int rank : who.deaf) says.mutable_asked()->add_deaf(rank);
+    send(std::move(says));
+  }
+  void stacks(int rank, const std::vector<std::string>& lines) override {
+    control::AgentSays says;
+    says.mutable_stacks()->set_rank(rank);
+    for (const std::string& line : lines) says.mutable_stacks()->add_lines(line);
+    if (says.ByteSizeLong() < kMostMessageBytes) send(std::move(says));
+  }
   void event(const char* kind, const nlohmann::json& fields) override {
     control::AgentSays says;
     says.mutable_event()->set_kind(kind);

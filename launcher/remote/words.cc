@@ -20,6 +20,13 @@ control::AgentSays ended_message(int rank, const RankEvidence& evidence, comm::T
   }
   if (evidence.told_of) ended.set_told_of(*evidence.told_of);
   ended.set_stopped_by_launcher(evidence.stopped_by_launcher);
+  ended.set_told_timeout(evidence.told_timeout);
+  if (evidence.silence) {
+    if (evidence.silence->state != '\0') ended.set_state(std::string(1, evidence.silence->state));
+    if (evidence.silence->beat_before) ended.set_beat_before_ms(evidence.silence->beat_before->count());
+  }
+  ended.set_out_of_memory(evidence.out_of_memory);
+  for (const std::string& frame : evidence.backtrace) ended.add_backtrace(frame);
   return says;
 }
 
@@ -35,6 +42,13 @@ RankEvidence evidence_of(const control::RankEnded& ended, comm::TimePoint now) {
   }
   if (ended.has_told_of()) evidence.told_of = ended.told_of();
   evidence.stopped_by_launcher = ended.stopped_by_launcher();
+  evidence.told_timeout = ended.told_timeout();
+  if (!ended.state().empty() || ended.has_beat_before_ms()) {
+    evidence.silence = Silence{.state = ended.state().empty() ? '\0' : ended.state()[0], .beat_before = {}};
+    if (ended.has_beat_before_ms()) evidence.silence->beat_before = std::chrono::milliseconds(ended.beat_before_ms());
+  }
+  evidence.out_of_memory = ended.out_of_memory();
+  evidence.backtrace.assign(ended.backtrace().begin(), ended.backtrace().end());
   return evidence;
 }
 

@@ -157,7 +157,8 @@ TEST_F(Explain, OfBrokenRecordsSaysSo) {
   std::ofstream(folder_.path() / "mine" / "flight" / "rank-0000.bin") << "no flight record";
   const Outcome words = explain({"mine"});
   EXPECT_EQ(words.exit_code, 6);
-  EXPECT_THAT(words.output, HasSubstr("rank 0: its flight record cannot be read: a flight record has 140288 bytes"));
+  EXPECT_THAT(words.output, HasSubstr("rank 0: its flight record cannot be read: a flight record has " +
+                                      std::to_string(comm::kFlightBytes) + " bytes"));
 }
 
 TEST_F(Explain, OfNoSuchRunNamesTheNearest) {

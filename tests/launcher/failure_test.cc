@@ -149,5 +149,50 @@ TEST_F(Failure, ChildrenOfAFailedRankDieWithIt) {
   EXPECT_TRUE(eventually(std::chrono::seconds(5), [&] { return !process_lives(std::stoi(line.substr(6))); }));
 }
 
+TEST_F(Failure, IsWrittenForProgramsToo) {
+  const Outcome outcome = run(3, {"1:err=the disk is full", "1:exit=37", "wait"});
+  const json failure = json::parse(read_file(run_folder() / "failure.json"));
+  EXPECT_EQ(failure["rank"], 1);
+  EXPECT_EQ(failure["pid"], pid_of(run_folder(), 1));
+  EXPECT_EQ(failure["exit_code"], 37);
+  EXPECT_EQ(failure["signal"], nullptr);
+  EXPECT_EQ(failure["cause"], "exited with code 37");
+  EXPECT_EQ(failure["last_lines"], json::array({"the disk is full"}));
+  EXPECT_EQ(failure["victims"], json::array({0, 2}));
+  EXPECT_FALSE(failure["evidence"].empty());
+  // The command fails in the same way when it is typed again.
+  std::string again = failure["rerun"].get<std::string>();
+  EXPECT_THAT(lines_of(outcome.errors), Contains("  again: " + again));
+  again.replace(again.find("--run-dir run"), 13, "--run-dir again");
+  const std::string program = std::filesystem::path(RONDO_PROGRAM).parent_path().string();
+  const Outcome second =
+      run_rondo({"-c", "PATH=" + program + ":$PATH; " + again}, {.program = "/bin/sh", .folder = folder_.path()});
+  EXPECT_EQ(second.exit_code, 37) << again << second.errors;
+}
+
+TEST_F(Failure, RankThatHangsIsNamedAndNotThoseThatWaitedForIt) {
+  const Outcome outcome = run(3, {"timeout=1000", "join", "reduce=10", "1:stop", "reduce=10", "leave"});
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.errors;
+  EXPECT_THAT(lines_of(outcome.errors), Contains(rank_in_words(run_folder(), 1) + "did not answer"));
+  EXPECT_THAT(outcome.errors, HasSubstr("  cause: stopped (process state T: SIGSTOP or a debugger); its keeper last"));
+  EXPECT_THAT(outcome.errors, HasSubstr("    ranks 0 and 2: in all_reduce of 10 float32, sum, tag \"bucket 1\""));
+  const json failure = json::parse(read_file(run_folder() / "failure.json"));
+  EXPECT_EQ(failure["rank"], 1);
+  EXPECT_EQ(failure["exit_code"], nullptr);
+  EXPECT_THAT(failure["cause"].get<std::string>(), HasSubstr("did not answer: stopped (process state T"));
+  EXPECT_EQ(failure["victims"], json::array({0, 2}));
+}
+
+TEST_F(Failure, CrashShowsWhereItWas) {
+  const Outcome outcome = run(2, {"join", "1:crash", "reduce=10", "leave"});
+  EXPECT_EQ(outcome.exit_code, 139) << outcome.errors;
+  EXPECT_THAT(lines_of(outcome.errors), Contains(rank_in_words(run_folder(), 1) + "killed by signal 11 (SIGSEGV)"));
+  EXPECT_THAT(outcome.errors, HasSubstr("  cause: it used memory that is not its own"));
+  const json frames = json::parse(read_file(run_folder() / "failure.json"))["backtrace"];
+  ASSERT_FALSE(frames.empty()) << outcome.errors;
+  EXPECT_THAT(frames[0].get<std::string>(), testing::MatchesRegex(".*use_memory_that_is_not_ours.*launcher_worker."));
+  EXPECT_THAT(frames.dump(), HasSubstr("main+0x"));
+}
+
 }  // namespace
 }  // namespace rondo::test

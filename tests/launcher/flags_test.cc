@@ -121,7 +121,7 @@ TEST(Flags, WhoseAbsenceWouldBeNoticedAreRefusedWithAWayOut) {
                                           {"--max-restarts=-1", "--max-restarts -1: a whole number from 0"},
                                           {"--redirects=9", "0 none, 1 stdout"},
                                           {"--local-ranks-filter=7", "there is no local rank 7"},
-                                          {"--signals-to-handle=SIGUSR1", "rondo explain"}}) {
+                                          {"--signals-to-handle=SIGUSR1", "save a checkpoint"}}) {
     const Ran ran = run_with({flag});
     EXPECT_EQ(ran.outcome.exit_code, 2) << flag;
     EXPECT_THAT(ran.outcome.errors, HasSubstr(sentence)) << flag;

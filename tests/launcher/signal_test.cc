@@ -3,25 +3,17 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include <nlohmann/json.hpp>
+#include <algorithm>
+#include <fstream>
 
+#include "tests/launcher/support/events.h"
 #include "tests/launcher/support/launch.h"
 
 namespace rondo::test {
 namespace {
 
-using nlohmann::json;
 using testing::Contains;
 using testing::HasSubstr;
-
-std::vector<pid_t> pids_of(const std::filesystem::path& run) {
-  std::vector<pid_t> pids;
-  for (const std::string& line : lines_of(read_file(run / "events.jsonl"))) {
-    const json event = json::parse(line);
-    if (event["kind"] == "spawn") pids.push_back(event["pid"]);
-  }
-  return pids;
-}
 
 class Signal : public testing::Test {
  protected:
@@ -53,15 +45,81 @@ TEST_F(Signal, IsForwardedToEveryRankAndDecidesTheExitCode) {
   }
 }
 
-TEST_F(Signal, ThatIsRepeatedKillsAtOnce) {
-  Launch launch(job({"ignore-term", "out=ready", "wait"}, {"--grace", "600"}), options());
+TEST_F(Signal, IsFollowedByTermAndThenByKillWhenRepeated) {
+  Launch launch(job({"handle=2", "handle=15", "out=ready", "wait"}, {"--grace", "600"}), options());
+  ASSERT_TRUE(both_ready(launch));
+  launch.signal(SIGINT);
+  for (const char* rank : {"[rank 0]", "[rank 1]"})
+    ASSERT_TRUE(launch.wait_for(rank + std::string(" handled signal 02")));
+  ASSERT_TRUE(launch.wait_for("rondo: 2 (SIGINT): passed on"));
+  launch.signal(SIGINT);
+  for (const char* rank : {"[rank 0]", "[rank 1]"})
+    ASSERT_TRUE(launch.wait_for(rank + std::string(" handled signal 15")));
+  ASSERT_TRUE(launch.wait_for("rondo: 2 (SIGINT) again: SIGTERM"));
+  launch.signal(SIGINT);
+  const Outcome outcome = launch.wait();
+  EXPECT_EQ(outcome.exit_code, 130);
+  EXPECT_THAT(outcome.errors, HasSubstr("rondo: 2 (SIGINT) once more: SIGKILL"));
+}
+
+TEST_F(Signal, AfterWhichAllRanksEndWithACheckpointIsAPreemption) {
+  Launch launch(job({"on-signal=75", "out=ready", "wait"}), options());
   ASSERT_TRUE(both_ready(launch));
   launch.signal(SIGTERM);
-  ASSERT_TRUE(eventually(std::chrono::seconds(10), [&] {
-    return read_file(folder_.path() / "run" / "events.jsonl").find("\"kind\":\"stop\"") != std::string::npos;
-  }));
+  const Outcome outcome = launch.wait();
+  EXPECT_EQ(outcome.exit_code, 75);
+  EXPECT_THAT(outcome.errors, HasSubstr("stopped by signal 15 (SIGTERM), with a checkpoint of all ranks"));
+}
+
+TEST_F(Signal, ThatAsksForACheckpointReachesOnlyRanksThatHandleIt) {
+  Launch launch(job({"1:handle=10", "on-signal=0", "out=ready", "wait"}), options());
+  ASSERT_TRUE(both_ready(launch));
+  launch.signal(SIGUSR1);
+  EXPECT_TRUE(launch.wait_for("[rank 1] handled signal 10"));
+  EXPECT_TRUE(launch.wait_for("not sent to rank 0, which has no handler for it"));
+  for (const pid_t pid : pids_of(folder_.path() / "run")) EXPECT_TRUE(process_lives(pid));
   launch.signal(SIGTERM);
   EXPECT_EQ(launch.wait().exit_code, 143);
+}
+
+TEST_F(Signal, ThatAsksForStacksShowsThemAndTheRunGoesOn) {
+  Launch launch(job({"join", "out=ready", "until=go", "reduce=1000", "leave"}), options());
+  ASSERT_TRUE(both_ready(launch));
+  launch.signal(SIGUSR2);
+  for (const char* rank : {"rank 0", "rank 1"})
+    ASSERT_TRUE(launch.wait_for("rondo: where " + std::string(rank) + " is (kept: run/stacks/")) << rank;
+  std::ofstream(folder_.path() / "go") << "go";
+  const Outcome outcome = launch.wait();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+  const std::string stacks = read_file(folder_.path() / "run" / "stacks" / "rank-0001.txt");
+  EXPECT_THAT(stacks, HasSubstr("thread rondo-keeper ("));
+  EXPECT_THAT(stacks, HasSubstr("main+0x"));
+  EXPECT_THAT(outcome.errors, HasSubstr("main+0x"));
+  EXPECT_TRUE(std::filesystem::exists(folder_.path() / "run" / "flight" / "rank-0001.bin"));
+}
+
+TEST_F(Signal, ThatStopsTheLauncherStopsItsRanksAndAllGoOnTogether) {
+  const auto state = [](pid_t pid) {
+    const std::string stat = read_file("/proc/" + std::to_string(pid) + "/stat");
+    return stat.substr(stat.rfind(')') + 2, 1);
+  };
+  // Collectives that would not wait as long as the ranks are stopped.
+  Launch launch(job({"timeout=1500", "join", "out=ready", "until=go", "reduce=1000", "leave"}), options());
+  ASSERT_TRUE(both_ready(launch));
+  std::vector<pid_t> all = pids_of(folder_.path() / "run");
+  all.push_back(launch.pid());
+  const auto are = [&](bool stopped) {
+    return std::all_of(all.begin(), all.end(), [&](pid_t pid) { return (state(pid) == "T") == stopped; });
+  };
+  launch.signal(SIGTSTP);
+  ASSERT_TRUE(eventually(std::chrono::seconds(10), [&] { return are(true); }));
+  EXPECT_FALSE(eventually(std::chrono::seconds(2), [&] { return !are(true); })) << "one went on by itself";
+  launch.signal(SIGCONT);
+  ASSERT_TRUE(eventually(std::chrono::seconds(10), [&] { return are(false); }));
+  std::ofstream(folder_.path() / "go") << "go";
+  const Outcome outcome = launch.wait();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+  EXPECT_THAT(lines_of(outcome.output), Contains("[rank 1] left"));
 }
 
 TEST_F(Signal, KillsDeafRanksWhenTheGraceIsOver) {

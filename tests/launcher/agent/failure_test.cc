@@ -97,5 +97,27 @@ TEST(Ending, DescribesItselfAndHasAShellsCode) {
   EXPECT_EQ(exited(37, 0).ending->code(), 37);
 }
 
+TEST(Judge, GivesTheBlameToARankThatOthersWaitedForInVain) {
+  const auto waited = [](int culprit, int ms) {
+    RankEvidence evidence = exited(1, ms);
+    evidence.told_of = culprit;
+    evidence.told_timeout = true;
+    return evidence;
+  };
+  std::vector<RankEvidence> ranks{waited(2, 10), waited(2, 20), kRunning};
+  EXPECT_FALSE(judge(ranks, at(20)).culprit);
+  const Judgement late = judge(ranks, at(10) + kCollectFor);
+  EXPECT_EQ(late.culprit, 2);
+  EXPECT_TRUE(late.hung);
+  EXPECT_TRUE(blames_for_silence(ranks[0], 2));
+  // It ended by itself after all: then that decides.
+  ranks[2] = exited(9, 500);
+  EXPECT_EQ(judge(ranks, at(500)).culprit, 2);
+  EXPECT_FALSE(judge(ranks, at(500)).hung);
+  // One that is only lost is a matter of how it ends.
+  ranks = {blaming(exited(1, 10), 1), kRunning};
+  EXPECT_EQ(judge(ranks, at(10) + kCollectFor).culprit, 0);
+}
+
 }  // namespace
 }  // namespace rondo::launcher

@@ -36,8 +36,8 @@ TEST(TorchrunValues, NodesAreANumberOrARange) {
 }
 
 TEST(TorchrunValues, SignalsAreNamesAndUsr1IsTaken) {
-  EXPECT_THAT(*parse_signals("SIGTERM,SIGUSR2,SIGTERM"), ElementsAre(SIGTERM, SIGUSR2));
-  EXPECT_THAT(parse_signals("SIGUSR1").status().message(), HasSubstr("`rondo explain` asks"));
+  EXPECT_THAT(*parse_signals("SIGTERM,SIGINT,SIGTERM"), ElementsAre(SIGTERM, SIGINT));
+  EXPECT_THAT(parse_signals("SIGUSR1").status().message(), HasSubstr("save a checkpoint (USR1)"));
   EXPECT_THAT(parse_signals("SIGKILL").status().message(), HasSubstr("'SIGKILL' is none of SIGTERM"));
 }
 

@@ -17,6 +17,8 @@ struct MockAgentEvents : launcher::AgentEvents {
   MOCK_METHOD(void, message, (int, const proto::WorkerMessage&), (override));
   MOCK_METHOD(void, ended, (int, const launcher::RankEvidence&), (override));
   MOCK_METHOD(void, output_ended, (int, const Traces&), (override));
+  MOCK_METHOD(void, asked, (int, const Asked&), (override));
+  MOCK_METHOD(void, stacks, (int, const std::vector<std::string>&), (override));
   MOCK_METHOD(void, event, (const char*, const nlohmann::json&), (override));
   MOCK_METHOD(bool, congested, (), (const, override));
 };

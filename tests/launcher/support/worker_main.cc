@@ -8,8 +8,10 @@
 ///   fail-until=G  exit code 37 in generations below G
 ///   error-file=T  writes T where torchrun's rules have a program leave its exception
 ///   until=FILE    waits until FILE is there, at most about 20 s: then exit code 93
-///   exit=N  abort  kill                  ends          stop  stops itself (SIGSTOP)
+///   exit=N  abort  crash  kill                  ends          stop  stops itself (SIGSTOP)
+///   eat           takes memory until that ends it      limit-mib=N  of its data, from now on
 ///   ignore-term   deaf to TERM and INT   on-signal=N  TERM, INT or HUP end a wait: "got signal S", exit code N
+///   handle=S      a handler for signal S that writes "handled signal S"
 ///   hello  beat  say=T  progress=E,S     tells the agent
 ///   blame=R       reports a failure that blames rank R; R = -1: itself
 ///   verdict       waits for the agent's verdict and prints it
@@ -19,6 +21,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -30,6 +33,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "launcher/agent/channels.h"
 #include "launcher/agent/topology.h"
@@ -154,6 +158,25 @@ void take_signals(int exit_code) {
   signal_exit_code = exit_code;
 }
 
+/// A function of its own, so that a backtrace can name it.
+[[gnu::noinline]] void use_memory_that_is_not_ours() {
+  volatile int* nowhere = nullptr;
+  nowhere = nowhere + number_of("RONDO_GENERATION");  // the compiler does not see that it is null
+  *nowhere = 1;
+}
+
+[[noreturn]] void eat_memory() {
+  constexpr size_t kPiece = 1 << 20;
+  for (std::vector<std::vector<char>> eaten;;) eaten.emplace_back(kPiece, 'x');
+}
+
+void on_handled(int signal) {
+  char line[] = "handled signal 00\n";
+  line[15] = static_cast<char>('0' + signal / 10);
+  line[16] = static_cast<char>('0' + signal % 10);
+  write_bytes(STDOUT_FILENO, {line, sizeof line - 1});
+}
+
 [[noreturn]] void wait_for_ever() {
   pollfd signals{.fd = signal_descriptor, .events = POLLIN, .revents = 0};
   while (true) {
@@ -195,12 +218,19 @@ void act(const std::string& name, const std::string& value, int rank) {
   }
   if (name == "error-file") return write_error_file(value);
   if (name == "abort") std::abort();
+  if (name == "eat") return eat_memory();
+  if (name == "limit-mib") {
+    const rlimit limit{.rlim_cur = static_cast<rlim_t>(number) << 20, .rlim_max = RLIM_INFINITY};
+    return static_cast<void>(::setrlimit(RLIMIT_DATA, &limit));
+  }
+  if (name == "crash") return use_memory_that_is_not_ours();
   if (name == "kill") ::raise(SIGKILL);
   if (name == "stop") return static_cast<void>(::kill(::getpid(), SIGSTOP));
   if (name == "ignore-term") {
     for (const int signal : {SIGTERM, SIGINT}) ::signal(signal, SIG_IGN);
     return;
   }
+  if (name == "handle") return static_cast<void>(::signal(number, on_handled));
   if (name == "on-signal") return take_signals(number);
   if (name == "verdict") return wait_for_verdict();
   if (name == "child") {

@@ -1,0 +1,47 @@
+/// Whether the kernel killed a process for lack of memory: by the counters of its memory cgroups, versions 1 and 2, and
+/// by the kernel's log where it can be read.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace rondo::launcher {
+
+/// The content of a file; empty when it cannot be read.
+using FileReader = std::function<std::optional<std::string>(const std::string& path)>;
+FileReader system_files();
+
+/// A memory cgroup as it stands.
+struct MemoryGroup {
+  std::string folder;
+  uint64_t kills = 0;                   // processes killed in it for lack of memory, ever
+  std::optional<uint64_t> limit_bytes;  // none, or not readable
+};
+/// Those that this process is in, and its ranks unless they left them; the innermost first. A dead process's own can no
+/// longer be asked for.
+std::vector<MemoryGroup> memory_groups(const FileReader& read);
+
+/// Remembers the counters, and tells what happened since.
+class MemoryEvents {
+ public:
+  explicit MemoryEvents(FileReader read = system_files()) : read_(std::move(read)) {}
+  void begin();
+  /// "memory cgroup /sys/fs/cgroup/job: the kernel killed a process in it for lack of memory (limit 64.0 MiB)" for the
+  /// innermost one that has counted a kill since; empty when none has.
+  std::string since_begin() const;
+
+ private:
+  const FileReader read_;
+  std::map<std::string, uint64_t> kills_;  // by folder
+};
+
+/// The line of the kernel's log that says that it killed `pid` for lack of memory, if it may be read.
+std::optional<std::string> kernel_killed(pid_t pid);
+
+}  // namespace rondo::launcher
