@@ -119,6 +119,9 @@ class ImageRun {
     if (job_.rank == 0 && run_folder_.empty()) run_folder_ = make_run_folder(plan.recipe->short_name());
   }
 
+  /// The signal that stopped it before its end, after a checkpoint; 0: none.
+  int stop_signal() const { return stop_signal_; }
+
   void run() {
     test_ = limited(read_fashion_mnist(settings_.text("data"), Split::kTest), settings_.integer("limit"));
     net_ = make_net(*plan_.recipe, static_cast<uint64_t>(settings_.integer("seed")));
@@ -128,7 +131,7 @@ class ImageRun {
     } else {
       train();
     }
-    if (plan_.mode == Mode::kCheck) return;
+    if (plan_.mode == Mode::kCheck || stop_signal_ != 0) return;
     finish(Seconds(SteadyClock::now() - start).count());
   }
 
@@ -200,6 +203,7 @@ class ImageRun {
       decode_optimizer(*net_, optimizer, SafetensorsFile::read(file), file.string());
     }
     if (plan_.mode == Mode::kCheck) return look_for_mistakes(cursor.epoch, writer, ddp, optimizer);
+    requests_.emplace(job_);
     begin_metrics();
     if (settings_.on("trace")) trace_.emplace(job_);
     say("global batch " + std::to_string(order_plan_.global_batch()) + ", " +
@@ -210,6 +214,7 @@ class ImageRun {
         stop_after > 0 ? std::min(stop_after, settings_.integer("epochs")) : settings_.integer("epochs");
     for (; cursor.epoch < epochs; cursor = {.epoch = cursor.epoch + 1, .step = 0}) {
       train_epoch(cursor, writer, ddp, optimizer);
+      if (stop_signal_ != 0) return;
       epochs_done_ = cursor.epoch + 1;
       evaluate(writer);
       end_epoch(cursor.epoch);
@@ -304,6 +309,11 @@ class ImageRun {
       const StepStatistics statistics = ddp.statistics();
       if (trace_) trace_->add(statistics);
       report_step({.first = step, .last = steps}, global.count(), loss_value, statistics);
+      const Requests::Asked asked = requests_->agree();
+      const bool saved_anyway = step + 1 == steps && !asked.stop;  // at the end of the epoch
+      if (asked.checkpoint && !saved_anyway) save_on_request({.epoch = from.epoch, .step = step + 1}, optimizer);
+      stop_signal_ = asked.signal;
+      if (asked.stop) return;
     }
     epoch_.order_hash =
         order_hash(std::span(order).first(static_cast<size_t>(order_plan_.global_range(steps - 1).last)));
@@ -420,6 +430,13 @@ class ImageRun {
     job_.barrier();
   }
 
+  /// A signal to the launcher asked for it.
+  void save_on_request(Cursor next, Optimizer<torch::optim::SGD>& optimizer) {
+    if (next.step == order_plan_.steps_per_epoch()) next = {.epoch = next.epoch + 1, .step = 0};
+    save_checkpoint(next, optimizer);
+    say("checkpoint on request: step " + std::to_string(steps_done_));
+  }
+
   void finish(double seconds) {
     Summary summary{.recipe = plan_.recipe->name,
                     .world_size = job_.world_size,
@@ -478,7 +495,9 @@ class ImageRun {
   BatchPlan order_plan_;
   std::unique_ptr<MetricsWriter> metrics_;  // rank 0 only
   std::unique_ptr<EventFile> events_;       // rank 0 only
-  std::optional<Trace> trace_;              // of every rank, on request
+  std::optional<Requests> requests_;        // while it trains
+  int stop_signal_ = 0;
+  std::optional<Trace> trace_;  // of every rank, on request
   EpochSums epoch_;
   SteadyClock::time_point epoch_start_;
   int64_t steps_done_ = 0, epochs_done_ = 0, samples_done_ = 0, test_correct_ = 0;
@@ -488,7 +507,14 @@ class ImageRun {
 
 void run_image_recipe(const RunPlan& plan, const TrainingContext& context, Reporter& reporter) {
   torch::set_num_threads(thread_count(plan.settings, context.default_threads));
-  ImageRun(plan, context, reporter).run();
+  const int signal = [&] {
+    ImageRun run(plan, context, reporter);
+    run.run();
+    return run.stop_signal();
+  }();
+  if (signal != 0)
+    throw Error("stopped by signal " + std::to_string(signal) + " with a checkpoint; --resume goes on from it",
+                kPreempted);
 }
 
 void dump_outputs(const RunPlan& plan, const std::filesystem::path& file) {

@@ -2,6 +2,7 @@
 #include <torch/torch.h>
 
 #include <atomic>
+#include <csignal>
 #include <stdexcept>
 
 #include "tests/trainer/support/trainer_ranks.h"
@@ -138,6 +139,26 @@ TEST(OptimizerState, TheSlotThatDiffersIsNamed) {
     EXPECT_EQ(state_differences(job, *net, optimizer),
               (std::vector<StateDifference>{{"momentum_buffer of \"second.weight\"", {1}}}));
   });
+}
+
+TEST(Requests, AreHeardByAllRanksAtTheSameStepAndOnce) {
+  run_jobs(3, [](const Job& job) {
+    Requests requests(job);
+    EXPECT_FALSE(requests.agree().checkpoint);
+    if (job.rank == 1) std::raise(SIGUSR1);  // one signal, for one rank
+    const auto first = requests.agree();
+    EXPECT_TRUE(first.checkpoint) << "rank " << job.rank;
+    EXPECT_FALSE(first.stop);
+    EXPECT_FALSE(requests.agree().checkpoint) << "rank " << job.rank;
+    if (job.rank == 2) std::raise(SIGTERM);  // this process goes on
+    const auto last = requests.agree();
+    EXPECT_TRUE(last.stop && last.checkpoint) << "rank " << job.rank;
+    EXPECT_EQ(last.signal, SIGTERM);
+    job.barrier();
+  });
+  struct sigaction now {};
+  ::sigaction(SIGTERM, nullptr, &now);
+  EXPECT_EQ(now.sa_handler, SIG_DFL) << "it outlives its maker";
 }
 
 }  // namespace

@@ -186,6 +186,23 @@ TEST_F(RondoTrain, ResumingAtAnEpochBorderEndsLikeTheUninterruptedRun) {
   EXPECT_EQ(resumed["steps"], through["steps"]);
 }
 
+TEST_F(RondoTrain, StopsWithACheckpointWhenAskedAndGoesOnFromItToTheSameEnd) {
+  const json through = summary_of({"fmnist-mlp", "epochs=16", "batch=8"});
+  // A checkpoint when USR1 asks for one, the end when TERM does; both in the middle of an epoch, most likely.
+  const std::string script =
+      RONDO_PROGRAM " train fmnist-mlp epochs=16 batch=8 --run-dir stopped data=" + data().string() +
+      " & pid=$!; ask() { until grep -qs \"$1\" \"$2\"; do kill $3 $pid || exit 99; sleep 0.05; done; }; "
+      "ask '\"kind\":\"step\"' stopped/metrics.jsonl -0; ask 'checkpoint on request' stopped/logs/rank-0000.out -USR1; "
+      "kill -TERM $pid; wait $pid";
+  const Outcome stopped = run_program({"/bin/sh", "-c", script});
+  EXPECT_EQ(stopped.exit_code, 75) << stopped.out << stopped.err;
+  EXPECT_THAT(stopped.err, HasSubstr("stopped by signal 15 (SIGTERM), with a checkpoint of all ranks"));
+  EXPECT_FALSE(fs::exists("stopped/summary.json"));
+  const json resumed = summary_of({"--resume", "stopped"});
+  EXPECT_EQ(resumed["params_hash"], through["params_hash"]);
+  EXPECT_EQ(resumed["steps"], through["steps"]);
+}
+
 TEST_F(RondoTrain, EvaluationCountsTheSameOnAnyNumberOfRanks) {
   const json trained = summary_of({"fmnist-cnn", "epochs=1", "batch=32"});
   const std::string run = fs::canonical("runs/latest").string();

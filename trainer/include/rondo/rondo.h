@@ -25,6 +25,7 @@
 #include "rondo/rate_scheduler.h"
 #include "rondo/recompute.h"
 #include "rondo/replica_state.h"
+#include "rondo/requests.h"
 #include "rondo/sampler.h"
 #include "rondo/spawn.h"
 #include "rondo/state_dict.h"
