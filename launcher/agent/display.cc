@@ -17,29 +17,20 @@ Colour colour_of(int fd) {
                      .stream = ::isatty(fd) == 1 ? Stream::kTerminal : Stream::kOther});
 }
 
-/// By rank: its number on its host.
-std::vector<int> local_ranks(const std::vector<std::string>& hosts) {
-  std::vector<int> numbers;
-  for (size_t rank = 0; rank < hosts.size(); ++rank)
-    numbers.push_back(rank > 0 && hosts[rank] == hosts[rank - 1] ? numbers.back() + 1 : 0);
-  return numbers;
-}
-
 }  // namespace
 
-Display::Display(Console& console, DisplayOptions options, std::vector<std::string> hosts)
+Display::Display(Console& console, DisplayOptions options, std::vector<Place> places)
     : console_(console),
       options_(std::move(options)),
-      hosts_(std::move(hosts)),
-      local_ranks_(local_ranks(hosts_)),
+      places_(std::move(places)),
       output_colour_(colour_of(STDOUT_FILENO)),
       error_colour_(colour_of(STDERR_FILENO)) {
-  if (options_.equal_lines == DisplayOptions::EqualLines::kCollapsed && hosts_.size() > 1)
-    merger_.emplace(static_cast<int>(hosts_.size()));
+  if (options_.equal_lines == DisplayOptions::EqualLines::kCollapsed && places_.size() > 1)
+    merger_.emplace(static_cast<int>(places_.size()));
 }
 
 void Display::line(int rank, Channel channel, std::string_view text, comm::TimePoint now) {
-  if (options_.hidden.contains({rank, channel})) return;
+  if (options_.hidden.contains({rank, channel}) || (options_.shown && !options_.shown->contains(rank))) return;
   if (merger_) {
     merger_->add(rank, channel, text, now, show_merged());
   } else {
@@ -53,7 +44,7 @@ void Display::say(int rank, std::string_view text) {
                                               {.ranks = {rank},
                                                .channel = Channel::kOutput,
                                                .time = std::chrono::system_clock::now(),
-                                               .host = hosts_[static_cast<size_t>(rank)]},
+                                               .host = places_[static_cast<size_t>(rank)].host},
                                               text));
 }
 
@@ -71,7 +62,7 @@ LineMerger::Emit Display::show_merged() {
 
 std::string Display::filled_prefix(const std::vector<int>& ranks) const {
   std::vector<int> local;
-  for (const int rank : ranks) local.push_back(local_ranks_[static_cast<size_t>(rank)]);
+  for (const int rank : ranks) local.push_back(places_[static_cast<size_t>(rank)].local_rank);
   return fill_prefix(
       options_.prefix_template.text,
       {.role_name = options_.prefix_template.role, .rank = rank_ranges(ranks), .local_rank = rank_ranges(local)});
@@ -82,13 +73,13 @@ void Display::show(const std::vector<int>& ranks, Channel channel, std::string_v
                     options_.rank_zero == DisplayOptions::RankZero::kBare;
   if (!options_.prefix && !options_.prefix_template.text.empty() && !bare)
     return console_.line(channel, filled_prefix(ranks) + printable(text));
-  const Prefix usual = hosts_.size() > 1 && !bare ? Prefix::kRank : Prefix::kNone;
+  const Prefix usual = places_.size() > 1 && !bare ? Prefix::kRank : Prefix::kNone;
   const Colour colour = channel == Channel::kOutput ? output_colour_ : error_colour_;
   console_.line(channel, format_line(options_.prefix.value_or(usual), colour,
                                      {.ranks = ranks,
                                       .channel = channel,
                                       .time = std::chrono::system_clock::now(),
-                                      .host = hosts_[static_cast<size_t>(ranks.front())]},
+                                      .host = places_[static_cast<size_t>(ranks.front())].host},
                                      text));
 }
 

@@ -24,12 +24,17 @@ struct DisplayOptions {
     std::string text, role;
   } prefix_template;
   std::set<std::pair<int, Channel>> hidden;  // streams that only the logs get
+  std::optional<std::set<int>> shown;        // ranks whose output is shown; empty: all
 };
 
 class Display {
  public:
-  /// `hosts`: where each rank of the job runs.
-  Display(Console& console, DisplayOptions options, std::vector<std::string> hosts);
+  /// Where a rank of the job runs, and its number there.
+  struct Place {
+    std::string host;
+    int local_rank = 0;
+  };
+  Display(Console& console, DisplayOptions options, std::vector<Place> places);
 
   /// A line that a rank wrote, as it is.
   void line(int rank, Channel channel, std::string_view text, comm::TimePoint now);
@@ -46,8 +51,7 @@ class Display {
 
   Console& console_;
   const DisplayOptions options_;
-  const std::vector<std::string> hosts_;
-  const std::vector<int> local_ranks_;
+  const std::vector<Place> places_;  // by rank
   const Colour output_colour_, error_colour_;
   std::optional<LineMerger> merger_;  // when equal lines are collapsed
 };

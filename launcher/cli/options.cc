@@ -14,8 +14,6 @@
 namespace rondo::launcher {
 namespace {
 
-constexpr int kMostRanks = 4096;
-
 /// "--nproc_per_node=2" -> "--nproc-per-node=2": torchrun takes both spellings. Values stay as they are.
 std::string with_dashes(std::string word) {
   if (!word.starts_with("--")) return word;

@@ -28,7 +28,8 @@ inline constexpr const char* kFurtherFlags = "further flags of torchrun";
 /// Makes `--help` begin with `usage`, e.g. "rondo run [flags] PROGRAM ARGS...", and adds `--help-all`.
 void set_usage(CLI::App& app, const std::string& usage);
 
-/// --nproc-per-node as a number between 1 and 4096.
+inline constexpr int kMostRanks = 4096;  // of a host
+/// --nproc-per-node as a number between 1 and kMostRanks.
 comm::Result<int> parse_ranks(const std::string& text);
 /// --grace between 0 and a day.
 comm::Result<std::chrono::milliseconds> parse_grace(double seconds);

@@ -56,11 +56,9 @@ comm::Result<DisplayOptions> display_of(const RankFlags& flags, int ranks) {
   RONDO_TRY(teed);
   const auto local = parse_rank_set(flags.local_ranks_filter, ranks);
   RONDO_TRY(local);
-  const auto shown = parse_shown(flags.show, ranks);
-  RONDO_TRY(shown);
   for (int rank = 0; rank < ranks; ++rank) {
     const Streams &away = (*redirected)[static_cast<size_t>(rank)], &both = (*teed)[static_cast<size_t>(rank)];
-    const bool filtered = (!local->empty() && !local->contains(rank)) || !shown->contains(rank);
+    const bool filtered = !local->empty() && !local->contains(rank);
     if (filtered || (away.output && !both.output)) display.hidden.insert({rank, Channel::kOutput});
     if (filtered || (away.errors && !both.errors)) display.hidden.insert({rank, Channel::kErrors});
   }
@@ -99,6 +97,11 @@ comm::Status apply_rank_flags(const RankFlags& flags, JobRequest& job) {
   job.binding = *binding;
   auto display = display_of(flags, job.ranks);
   RONDO_TRY(display.status());
+  if (flags.show != "all") {  // by rank of the job: how many there will be is not known before hosts have met
+    auto shown = parse_shown(flags.show, job.hosts ? job.hosts->most * kMostRanks : job.ranks);
+    RONDO_TRY(shown.status());
+    display->shown = *std::move(shown);
+  }
   display->rank_zero = job.display.rank_zero;
   display->prefix_template = job.display.prefix_template;
   job.display = *std::move(display);
@@ -171,6 +174,10 @@ comm::Result<JobRequest> job_of(const RunFlags& flags, const FlagSources& source
   const auto grace = parse_grace(flags.job.grace_seconds);
   RONDO_TRY(grace);
   job.grace = *grace;
+  auto meeting = meeting_of(flags, sources, notes);
+  RONDO_TRY(meeting);
+  job.hosts = meeting->hosts;
+  job.master = meeting->master;
   RONDO_TRY(apply_rank_flags(flags.rank, job));
   auto signals = parse_signals(flags.signals_to_handle);
   RONDO_TRY(signals);
@@ -178,10 +185,6 @@ comm::Result<JobRequest> job_of(const RunFlags& flags, const FlagSources& source
   const auto restarts = parse_number("--max-restarts", flags.max_restarts, {0, 1'000'000});
   RONDO_TRY(restarts);
   job.max_restarts = static_cast<int>(*restarts);
-  auto meeting = meeting_of(flags, sources, notes);
-  RONDO_TRY(meeting);
-  job.hosts = meeting->hosts;
-  job.master = meeting->master;
   job.role = flags.role;
   if (flags.standalone && sources.given("rdzv-id")) {
     notes.emplace_back("--rdzv-id has no effect with --standalone, as with torchrun");

@@ -28,10 +28,12 @@ constexpr milliseconds kConsoleRetry{5};  // while a reader of our output takes 
 
 uint64_t nanoseconds(milliseconds time) { return static_cast<uint64_t>(std::chrono::nanoseconds(time).count()); }
 
-std::vector<std::string> host_of_rank(const std::vector<Coordinator::Host>& hosts) {
-  std::vector<std::string> names;
-  for (const Coordinator::Host& host : hosts) names.insert(names.end(), static_cast<size_t>(host.ranks), host.name);
-  return names;
+std::vector<Display::Place> places_of(const std::vector<Coordinator::Host>& hosts) {
+  std::vector<Display::Place> places;
+  for (const Coordinator::Host& host : hosts)
+    for (int local_rank = 0; local_rank < host.ranks; ++local_rank)
+      places.push_back({.host = host.name, .local_rank = local_rank});
+  return places;
 }
 
 }  // namespace
@@ -43,7 +45,7 @@ Coordinator::Coordinator(const JobRequest& request, Console& console, DisplayOpt
       events_(events),
       folder_(folder),
       hosts_(hosts),
-      display_(console, std::move(display), host_of_rank(hosts)) {}
+      display_(console, std::move(display), places_of(hosts)) {}
 
 void Coordinator::start() {
   ranks_.clear();

@@ -174,8 +174,11 @@ class Visit {
                                          .run_directory = folder_->path()},
                                .secret_bytes = {reinterpret_cast<const char*>(secret.data()), secret.size()},
                                .signal_mask = signals_.mask_before()};
-    display_.emplace(console_, display_of_host(request_.display, place, request_.ranks),
-                     std::vector<std::string>(static_cast<size_t>(place.world_size), options_.host));
+    std::vector<Display::Place> places(
+        static_cast<size_t>(place.world_size));  // those of other hosts write nothing here
+    for (int local_rank = 0; local_rank < request_.ranks; ++local_rank)
+      places[static_cast<size_t>(place.first_rank + local_rank)] = {.host = options_.host, .local_rank = local_rank};
+    display_.emplace(console_, display_of_host(request_.display, place, request_.ranks), std::move(places));
     tee_.emplace(*uplink_, console_, *display_);
     agent_.emplace(request_, loop_, *folder_, *tee_, std::move(setting));
     const int last = place.first_rank + request_.ranks - 1;

@@ -88,6 +88,15 @@ TEST_F(OverHosts, RanksAreNumberedHostByHostAndKnowTheirPlace) {
     EXPECT_EQ(lines_of(read_file(run() / "logs" / ("rank-000" + std::string(rank) + ".out"))).size(), 1u);
 }
 
+TEST_F(OverHosts, WhoseOutputIsShownIsSaidByRankOfTheJob) {
+  const Words work{"-n", "2", "--show", "1,3", RONDO_TEST_WORKER, "out=here"};
+  Launch first(meet("2") + work, options());
+  ASSERT_TRUE(first.wait_for("waiting for hosts"));
+  Launch second(meet("2") + work, options());
+  EXPECT_THAT(lines_of(first.wait().output), UnorderedElementsAre("[rank 1] here", "[rank 3] here"));
+  EXPECT_THAT(lines_of(second.wait().output), UnorderedElementsAre("[rank 3] here"));
+}
+
 TEST_F(OverHosts, AFailureOnAnotherHostIsNamedWithItsCodeAndItsLastLines) {
   const Words work{RONDO_TEST_WORKER, "3:err=out of paper", "3:exit=37", "wait"};
   Launch first(meet("2") + Words{"-n", "2"} + work, options());
