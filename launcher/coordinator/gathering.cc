@@ -56,6 +56,7 @@ comm::Result<Gathered> gather_hosts(const JobRequest& request, const std::string
   const Attendance::Handlers handlers{
       .on_hello =
           [&](int id, const control::AgentHello& hello) {
+            if (present.contains(id)) return;  // it is here already
             std::string why = objection(hello, request);
             const std::string host = printable(hello.host());
             if (why.empty()) {

@@ -156,9 +156,9 @@ class Visit {
                           .world_size = said.world_size()};
     RunFolderOptions wanted = request_.folder;
     wanted.run_id = said.run_folder();
-    auto folder = wanted.run_id.find('/') == std::string::npos
-                      ? RunFolder::join(wanted)
-                      : comm::Status(comm::Code::kCorrupt, "the run's name holds a slash");
+    const bool one_name = wanted.run_id.find('/') == std::string::npos && !wanted.run_id.starts_with('.');
+    auto folder = one_name ? RunFolder::join(wanted)
+                           : comm::Status(comm::Code::kCorrupt, "the coordinator's run has a name that is no folder's");
     if (!folder.ok()) {
       error_ = folder.status();
       return;
