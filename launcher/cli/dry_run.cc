@@ -24,11 +24,13 @@ struct Variable {
   std::string name, value;
 };
 
+/// As far as they are known before the start.
+JobFacts facts_before(const JobRequest& job) { return {.host = expected_place(job), .master = job.master}; }
+
 std::vector<Variable> additions(const DryRun& run, const RankPlan& rank, const std::vector<std::string>& inherited) {
   const std::set<std::string> old(inherited.begin(), inherited.end());
   std::vector<Variable> added;
-  for (const std::string& entry : worker_environment(
-           inherited, place_of(run.job, rank, {.host = expected_place(run.job), .master = run.job.master}))) {
+  for (const std::string& entry : worker_environment(inherited, place_of(run.job, rank, facts_before(run.job)))) {
     Variable variable{entry.substr(0, entry.find('=')), entry.substr(entry.find('=') + 1)};
     const bool later = std::ranges::find(kDecidedAtStart, variable.name) != kDecidedAtStart.end();
     if (variable.name == "MASTER_PORT" && run.job.master.port != 0) {
@@ -104,7 +106,7 @@ std::string dry_run_script(const DryRun& run) {
                      "pids=\ntrap 'kill $pids 2>/dev/null' INT TERM\n";
   for (const RankPlan& rank : run.ranks) {
     text += "\nenv";
-    for (const std::string& entry : worker_environment({}, place_of(run.job, rank, {}))) {
+    for (const std::string& entry : worker_environment({}, place_of(run.job, rank, facts_before(run.job)))) {
       const std::string name = entry.substr(0, entry.find('='));
       if (!name.starts_with("RONDO_") && !only_by_launcher.contains(name)) text += " " + shell_quoted(entry);
     }
