@@ -105,7 +105,7 @@ class Match {
     job.folder.log_directory.clear();
     job.folder.command = start.words;
     job.arguments = std::move(start.words);
-    const auto code = run_job(std::move(job));
+    const auto code = run_job(job);
     RONDO_TRY(code);
     if (*code != kExitOk) {
       std::fprintf(stderr, "rondo bench: %s failed in round %d; what it printed is in %s/logs\n",

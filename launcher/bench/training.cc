@@ -143,7 +143,7 @@ class Match {
     job.folder.directory = folder;
     job.folder.log_directory.clear();
     job.folder.command = job.arguments;
-    const auto code = run_job(std::move(job));
+    const auto code = run_job(job);
     RONDO_TRY(code);
     if (*code != kExitOk) {
       std::fprintf(stderr, "rondo bench train: %s failed on %s in round %d; what it printed is in %s/logs\n",

@@ -178,7 +178,7 @@ comm::Result<int> measure_alone(const BenchFlags& flags, const Words& words, con
   if (!flags.rounds.empty()) append(job.arguments, {"--rounds", flags.rounds});
   if (!flags.json_file.empty()) append(job.arguments, {"--json", flags.json_file});
   job.display.rank_zero = DisplayOptions::RankZero::kBare;
-  return run_job(std::move(job));
+  return run_job(job);
 }
 
 }  // namespace

@@ -116,7 +116,7 @@ int run_command(const std::vector<std::string>& arguments) {
   job->folder.command = std::move(command);
   job->folder.config_toml = config_toml(*sources, words);
   job->folder.version_json = version_json();
-  const auto code = run_job(*std::move(job));
+  const auto code = run_job(*job);
   if (code.ok()) return *code;
   std::fprintf(stderr, "rondo run: %s\n", sources->with_origins(code.status().message()).c_str());
   return exit_code_of(code.status());
