@@ -89,7 +89,7 @@ tidy_files() {
     *) run_setup --tier train --tier test ;;
   esac
   configure "$preset" >/dev/null
-  cmake --build "build/$preset" -j "$(jobs)" --target rondo_proto rondo_commit_header >/dev/null   # their headers are generated
+  cmake --build "build/$preset" -j "$(jobs)" --target rondo_proto rondo_control_proto rondo_commit_header >/dev/null   # their headers are generated
   printf '%s\0' "$@" | xargs -0 -n 2 -P "$(jobs)" clang-tidy-16 --quiet -p "build/$preset" --extra-arg=-Wthread-safety 2>/dev/null
 }
 

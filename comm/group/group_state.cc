@@ -6,6 +6,7 @@
 #include <chrono>
 #include <utility>
 
+#include "comm/mpi/mpi.h"
 #include "comm/transport/mixed_transport.h"
 #include "comm/transport/mpi_transport.h"
 #include "comm/transport/pipes.h"
@@ -98,6 +99,7 @@ uint64_t rules_hash_of(const GroupOptions& options, const std::string& measured)
 bool wants_data_thread(const EndpointOptions& options, const GroupIdentity& group) {
   using enum EndpointOptions::DataThread;
   if (group.purpose == GroupIdentity::Purpose::kProbe || options.data_thread == kOff) return false;
+  if (options.mpi != nullptr && options.mpi->of_program()) return false;
   if (options.data_thread == kAlways) return true;
   const bool real = options.keeper == EndpointOptions::Keeper::kOn && options.fabric == nullptr;
   return real && !group.host_of_rank.empty();

@@ -16,6 +16,7 @@
 namespace rondo::comm {
 namespace {
 
+constexpr std::chrono::seconds kLeftoversFor{2};
 constexpr auto kNap = std::chrono::microseconds(100);
 constexpr size_t kMostSpare = 64;
 constexpr int kEndTag = 1;  // 0 is the bootstrap's
@@ -390,8 +391,8 @@ Status Mpi::close(Deadline deadline, Ending ending) {
   Status status;
   if (ending == Ending::kTogether) status = meet_at_the_end(deadline);
   if (status.ok() && ending == Ending::kTogether) {
-    take_what_is_left();
-    while (!all_complete() && !deadline.passed(env_->now())) env_->idle({}, kNap);
+    const Deadline soon{std::min(deadline.at, env_->now() + kLeftoversFor)};  // all are here: what comes, comes now
+    for (take_what_is_left(); !all_complete() && !soon.passed(env_->now()); take_what_is_left()) env_->idle({}, kNap);
     if (!all_complete()) status = Status(Code::kTimeout, "a message by MPI is still under way", {.rank = at_.rank});
   }
   {

@@ -82,6 +82,9 @@ class Mpi {
   enum class Ending : uint8_t { kTogether, kAlone };
   Status close(Deadline deadline, Ending ending) RONDO_EXCLUDES(mutex_);
 
+  /// The program has started MPI and may call it between calls of ours: no thread of ours may call it by itself.
+  bool of_program() const { return blocking_ == nullptr; }
+
  private:
   class BlockingCalls;
   Mpi(std::shared_ptr<Env> env, const RondoMpiComponent* component, Position at);

@@ -13,7 +13,8 @@
 namespace rondo::comm {
 namespace {
 
-constexpr size_t kPartBytes = 16;  // length of the message, offset in it
+constexpr size_t kEagerBytes = 4096;  // what every MPI sends without a later call of the sender
+constexpr size_t kPartBytes = 16;     // length of the message, offset in it
 constexpr size_t kFrameBytes = kFrameHeaderBytes + kPartBytes;
 constexpr size_t kMostPerFrame = Mpi::kMostBytes - kFrameBytes;
 constexpr size_t kMostUnderWay = 4;  // frames to one peer
@@ -44,7 +45,14 @@ class MpiTransport final : public Transport {
     return to.queued;
   }
   uint64_t sends_done(int peer) const override { return at(peer).done; }
-  uint64_t sends_released(int peer) const override { return at(peer).released; }
+  /// What MPI does not send eagerly moves only while both sides call MPI: its operation stays in flight until it is
+  /// taken, as one over TCP does until it is acknowledged.
+  uint64_t sends_released(int peer) const override {
+    const Peer& to = at(peer);
+    const bool large =
+        std::ranges::any_of(to.under_way, [](const Sent& s) { return s.frame->byte_count > kEagerBytes; });
+    return large ? to.done : to.released;
+  }
 
   Result<std::optional<MessageHeader>> receive(int peer, std::span<std::byte> into) override {
     RONDO_TRY(check(peer));

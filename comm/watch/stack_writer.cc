@@ -39,6 +39,7 @@ class Text {
     std::memcpy(buffer_.data() + used_, text.data(), fits);
     used_ += fits;
   }
+  bool has_room(size_t bytes) const { return buffer_.size() - used_ >= bytes; }
   void put_hex(uint64_t number) {
     std::array<char, 18> digits;
     size_t at = digits.size();
@@ -108,7 +109,10 @@ class Frames {
   void write(Text& text) const {
     for (size_t i = 0; i < count_; ++i) {
       const Frame& frame = frames_[i];
-      text.put(frame.file < 0 ? std::string_view("?") : files_[static_cast<size_t>(frame.file)].name());
+      const std::string_view name =
+          frame.file < 0 ? std::string_view("?") : files_[static_cast<size_t>(frame.file)].name();
+      if (!text.has_room(name.size() + 20)) return;  // whole lines only: a cut number is another function's
+      text.put(name);
       text.put("+");
       text.put_hex(frame.file < 0 ? frame.address : frame.offset);
       text.put("\n");
@@ -185,8 +189,12 @@ uint64_t program_counter(const void* context) {
 #endif
 }
 
+/// When what is known of a stack goes into the record: piece by piece where walking it may end the process, else at
+/// once, because other threads write theirs at the same time.
+enum class Pieces : uint8_t { kEarly, kTogether };
+
 /// The calling thread's stack, from where the signal met it.
-void write_stack(flight::Word* words, const void* context) {
+void write_stack(flight::Word* words, const void* context, Pieces pieces) {
   Text text;
   std::array<char, 17> name{};
   ::prctl(PR_GET_NAME, name.data());
@@ -195,13 +203,13 @@ void write_stack(flight::Word* words, const void* context) {
   text.put(" ");
   text.put(name.data());
   text.put("\n");
-  text.write(words);
+  if (pieces == Pieces::kEarly) text.write(words);
   const uint64_t here = program_counter(context);
   Frames innermost;  // by itself: a stack that is destroyed may end the process when it is walked
   innermost.add(here);
   innermost.find_files();
   innermost.write(text);
-  text.write(words);
+  if (pieces == Pieces::kEarly) text.write(words);
 
   std::array<void*, kMostFrames> addresses;
   const int count = ::backtrace(addresses.data(), static_cast<int>(addresses.size()));
@@ -224,7 +232,7 @@ void begin(flight::Word* words, int signal) {
 void on_crash(int signal, siginfo_t* /*info*/, void* context) {
   if (flight::Word* const words = own_record()) {
     begin(words, signal);
-    write_stack(words, context);
+    write_stack(words, context, Pieces::kEarly);
   }
   ::signal(signal, SIG_DFL);
   ::raise(signal);  // when this handler returns
@@ -263,7 +271,7 @@ void on_question(int signal, siginfo_t* info, void* context) {
   if (flight::Word* const words = own_record()) {
     const bool from_here = info->si_code == SI_TKILL && info->si_pid == ::getpid();
     if (!from_here) begin(words, signal);
-    write_stack(words, context);
+    write_stack(words, context, Pieces::kTogether);
     if (!from_here) ask_other_threads();
     words[flight::kStacksAnswersWord].fetch_add(1, std::memory_order_release);
   }
@@ -271,12 +279,12 @@ void on_question(int signal, siginfo_t* info, void* context) {
 }
 
 /// Leaves a handler that is there alone.
-void handle(int signal, void (*handler)(int, siginfo_t*, void*)) {
+void handle(int signal, void (*handler)(int, siginfo_t*, void*), int more_flags) {
   struct sigaction now {};
   if (::sigaction(signal, nullptr, &now) != 0 || (now.sa_flags & SA_SIGINFO) != 0 || now.sa_handler != SIG_DFL) return;
   struct sigaction action {};
   action.sa_sigaction = handler;
-  action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
+  action.sa_flags = SA_SIGINFO | SA_RESTART | more_flags;
   sigemptyset(&action.sa_mask);
   ::sigaction(signal, &action, nullptr);
 }
@@ -306,8 +314,8 @@ void write_stacks_into(std::shared_ptr<FlightRecorder> recorder) {
   std::array<void*, 2> loaded;  // the first call loads a library, which no handler may
   ::backtrace(loaded.data(), static_cast<int>(loaded.size()));
   give_own_stack();
-  for (const int signal : kCrashes) handle(signal, on_crash);
-  handle(SIGUSR2, on_question);
+  for (const int signal : kCrashes) handle(signal, on_crash, SA_ONSTACK);
+  handle(SIGUSR2, on_question, 0);  // an alternate stack of others is too small for it
 }
 
 }  // namespace rondo::comm

@@ -120,6 +120,7 @@ std::optional<Ending> collect_ending(const Worker& worker, comm::TimePoint now) 
 
 bool catches(pid_t pid, int signal) {
   std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  if (signal < 1 || signal > 64) return false;
   constexpr std::string_view kName = "SigCgt:";
   for (std::string line; std::getline(status, line);) {
     if (!line.starts_with(kName)) continue;

@@ -62,10 +62,7 @@ void Coordinator::start() {
 
 // --- what comes in
 
-void Coordinator::started(int rank, pid_t pid) {
-  at(rank).pid = pid;
-  at(rank).started = true;
-}
+void Coordinator::started(int rank, pid_t pid) { at(rank).pid = pid; }
 
 void Coordinator::start_failed(const comm::Status& why) {
   if (start_error_.ok()) start_error_ = why;
@@ -129,12 +126,12 @@ void Coordinator::output_ended(int rank, const Traces& traces) {
 
 void Coordinator::host_lost(size_t host, const std::string& why) {
   const std::string text = "host " + hosts_[host].name + " is lost: " + why;
+  host_missing_ = true;
   events_.write("host_lost", {{"host", hosts_[host].name}, {"why", why}});
   console_.line(Channel::kErrors, "rondo: " + text);
   for (size_t rank = 0; rank < ranks_.size(); ++rank) {
     if (ranks_[rank].host != &hosts_[host].name) continue;
     if (!ranks_[rank].evidence.ending) {
-      ranks_[rank].started = true;
       ended(static_cast<int>(rank),
             {.ending = Ending{.exit_code = 0, .signal = 0, .at = Clock::now(), .lost = true},
              .report = FailureReport{.culprit = static_cast<int>(rank), .code = "kPeerLost", .text = text}});
@@ -240,7 +237,7 @@ void Coordinator::decide(TimePoint now) {
   if (!judgement.culprit) return;
   culprit_ = judgement.culprit;
   hung_ = judgement.hung;
-  announce_verdict(now);
+  announce_verdict(std::min(now, Clock::now()));
 }
 
 void Coordinator::announce_verdict(TimePoint now) {
@@ -372,7 +369,8 @@ int Coordinator::report() {
 }
 
 bool Coordinator::may_start_again(int code) const {
-  return code != kExitOk && culprit_ && !stopped_by_ && !any_alive() && generation_ < request_.max_restarts;
+  return code != kExitOk && culprit_ && !stopped_by_ && !host_missing_ && !any_alive() &&
+         generation_ < request_.max_restarts;
 }
 
 void Coordinator::start_again() {

@@ -77,10 +77,10 @@ class Coordinator final : public AgentEvents {
   struct Rank {
     const std::string* host;
     pid_t pid = -1;
-    bool started = false, speaks_rondo = false, output_ended = false;
+    bool speaks_rondo = false, output_ended = false;
     RankEvidence evidence;
     Traces traces;
-    bool alive() const { return started && !evidence.ending; }
+    bool alive() const { return !evidence.ending; }  // from the order to start on
   };
 
   Rank& at(int rank) { return ranks_[static_cast<size_t>(rank)]; }
@@ -105,6 +105,7 @@ class Coordinator final : public AgentEvents {
   std::vector<AgentOrders*> agents_;
   std::optional<int> stopped_by_;  // the signal that stopped the launcher
   int stop_signals_ = 0;           // how many came
+  bool host_missing_ = false;      // one was lost: it does not come back, in no generation
   int generation_ = 0;
 
   // Of this generation.

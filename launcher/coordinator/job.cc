@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <nlohmann/json.hpp>
 
 #include "launcher/agent/deliver_output.h"
@@ -67,7 +68,7 @@ class Job {
                                         .authority = *std::move(authority),
                                         .host = host_,
                                         .on_refused = [this](const comm::Status& why) {
-                                          events_.write("agent_refused", {{"text", why.text()}});
+                                          if (recording_) events_.write("agent_refused", {{"text", why.text()}});
                                         }});
     RONDO_TRY(attendance);
     attendance_ = std::move(*attendance);
@@ -85,7 +86,12 @@ class Job {
       if (gathered->members.empty()) return end(gathered->exit_code, {});
       members = std::move(gathered->members);
     }
-    RONDO_TRY(set_up(members));
+    if (const comm::Status ready = set_up(members); !ready.ok()) {
+      for (size_t i = 1; i < members.size(); ++i)
+        attendance_->send(members[i].attendee.id, finish_message(exit_code_of(ready), ready.message()));
+      if (attendance_) attendance_->close({Clock::now() + kGoodbyeFor});
+      return ready;
+    }
     coordinator_->start();
     while (true) {
       if (!coordinator_->start_error().ok()) return end_unstarted();
@@ -110,7 +116,9 @@ class Job {
     auto folder = RunFolder::create(request_.folder);
     RONDO_TRY(folder);
     folder_.emplace(*std::move(folder));
-    return events_.open(folder_->file("events.jsonl"));
+    RONDO_TRY(events_.open(folder_->file("events.jsonl")));
+    recording_ = true;
+    return {};
   }
 
   comm::Status set_up(const std::vector<Rendezvous::Member>& members) {
@@ -202,7 +210,8 @@ class Job {
       return std::ranges::find_if(remote_, [id](const RemoteHost& host) { return host.id == id; });
     };
     return {.on_hello =
-                [this](int id, const control::AgentHello& hello) {
+                [this, host_of](int id, const control::AgentHello& hello) {
+                  if (host_of(id) != remote_.end()) return;  // it is here already
                   events_.write("host", {{"host", hello.host()}, {"refused", "comes too late"}});
                   attendance_->send(id, finish_message(kExitRendezvous, "the job has begun without this host"));
                   attendance_->dismiss(id);
@@ -211,7 +220,11 @@ class Job {
                 [this, now, host_of](int id, const control::AgentSays& says) {
                   const auto host = host_of(id);
                   if (host == remote_.end()) return;
-                  if (says.has_stop_asked()) return coordinator_->on_stop_signal(says.stop_asked().signal());
+                  if (says.has_stop_asked()) {
+                    const int signal = says.stop_asked().signal();
+                    if (signal > 0 && signal < NSIG && Signals::stops(signal)) coordinator_->on_stop_signal(signal);
+                    return;
+                  }
                   tell_events(says, host->ranks, *coordinator_, now);
                 },
             .on_lost =
@@ -253,6 +266,7 @@ class Job {
   comm::Address store_{"tcp:127.0.0.1:0"};
   Console console_;
   EventLog events_;
+  std::atomic<bool> recording_{false};  // the door's thread may write events
   std::optional<RunFolder> folder_;
   std::optional<MeetingPoint> meeting_;
   std::unique_ptr<Attendance> attendance_;

@@ -82,7 +82,7 @@ void add_rank_lines(const RunRecord& run, const Explanation& explanation, const 
   if (rank.pid > 0) head += " (pid " + std::to_string(rank.pid) + ")";
   if (!rank.problem.empty()) head += ": its flight record cannot be read: " + rank.problem;
   if (!rank.flight && rank.problem.empty())
-    head += ": no flight record: it never joined, or its program does not use Rondo";
+    head += ": no flight record: it never joined, its program does not use Rondo, or it ran on another host";
   lines.push_back(head);
   size_t shown = 0;
   for (const Standing& standing : explanation.standings) {

@@ -24,17 +24,19 @@ using std::chrono::seconds;
 
 constexpr seconds kAfterDeadline{10};  // the coordinator names the absent; it is given time to
 constexpr seconds kGoodbyeFor{2};
+constexpr int kMostRanksOfAJob = 1 << 20;
 
 bool is_bytes_of(const std::string& hex, size_t bytes) { return hex.size() == 2 * bytes; }
 
 /// Shows this host's ranks here, too, and tells the coordinator all.
 class Tee final : public AgentEvents {
  public:
-  Tee(Uplink& uplink, Console& console, Display& display) : uplink_(uplink), console_(console), display_(display) {}
+  Tee(const std::string& host, Uplink& uplink, Console& console, Display& display)
+      : host_(host), uplink_(uplink), console_(console), display_(display) {}
   void started(int rank, pid_t pid) override { uplink_.started(rank, pid); }
   void start_failed(const comm::Status& why) override {
     console_.line(Channel::kErrors, "rondo: " + why.message());
-    uplink_.start_failed(why);
+    uplink_.start_failed({why.code(), "host " + host_ + ": " + why.message()});
   }
   void line(int rank, Channel channel, std::string_view text, TimePoint now) override {
     display_.line(rank, channel, text, now);
@@ -53,6 +55,7 @@ class Tee final : public AgentEvents {
   bool congested() const override { return console_.congested() || uplink_.congested(); }
 
  private:
+  const std::string& host_;
   Uplink& uplink_;
   Console& console_;
   Display& display_;
@@ -61,8 +64,8 @@ class Tee final : public AgentEvents {
 /// From the hello to the goodbye.
 class Visit {
  public:
-  Visit(const JobRequest& request, Signals& signals, EventLoop& loop, AttendOptions options)
-      : request_(request), signals_(signals), loop_(loop), options_(std::move(options)) {}
+  Visit(const JobRequest& request, Signals& signals, EventLoop& loop, const AttendOptions& options)
+      : request_(request), signals_(signals), loop_(loop), options_(options) {}
 
   comm::Result<int> run() {
     RONDO_TRY(open());
@@ -145,8 +148,8 @@ class Visit {
   /// The hosts have met: this is where ours stands.
   void settle(const control::Place& said) {
     if (agent_) return;
-    if (!is_bytes_of(said.job(), 16) || said.first_rank() < 0 ||
-        said.first_rank() + request_.ranks > said.world_size()) {
+    if (!is_bytes_of(said.job(), 16) || said.first_rank() < 0 || said.world_size() > kMostRanksOfAJob ||
+        said.first_rank() > said.world_size() - request_.ranks) {
       error_ = {comm::Code::kCorrupt, "the coordinator gave this host no place that makes sense"};
       return;
     }
@@ -179,7 +182,7 @@ class Visit {
     for (int local_rank = 0; local_rank < request_.ranks; ++local_rank)
       places[static_cast<size_t>(place.first_rank + local_rank)] = {.host = options_.host, .local_rank = local_rank};
     display_.emplace(console_, display_of_host(request_.display, place, request_.ranks), std::move(places));
-    tee_.emplace(*uplink_, console_, *display_);
+    tee_.emplace(options_.host, *uplink_, console_, *display_);
     agent_.emplace(request_, loop_, *folder_, *tee_, std::move(setting));
     const int last = place.first_rank + request_.ranks - 1;
     say("host " + std::to_string(place.node_rank) + " of " + std::to_string(place.nodes) +
@@ -240,11 +243,12 @@ class Visit {
     if (display_) consider(display_->due());
     if (!agent_) consider(place_by_);
     consider(kill_at_);
-    if (console_.waiting()) consider(now + std::chrono::milliseconds(5));
+    if (console_.waiting() || uplink_->congested()) consider(now + std::chrono::milliseconds(5));
     return next;
   }
 
   comm::Result<int> close() {
+    if (agent_ && agent_->any_alive()) agent_->stop(SIGKILL);  // with their children, whatever the reason
     if (agent_) agent_->end_output();
     if (display_) display_->flush_all();
     console_.end_progress();
@@ -263,7 +267,7 @@ class Visit {
   const JobRequest& request_;
   Signals& signals_;
   EventLoop& loop_;
-  const AttendOptions options_;
+  const AttendOptions& options_;
   Console console_;
   std::unique_ptr<Uplink> uplink_;
   std::optional<RunFolder> folder_;
@@ -280,8 +284,9 @@ class Visit {
 
 }  // namespace
 
-comm::Result<int> attend_job(const JobRequest& request, Signals& signals, EventLoop& loop, AttendOptions options) {
-  return Visit(request, signals, loop, std::move(options)).run();
+comm::Result<int> attend_job(const JobRequest& request, Signals& signals, EventLoop& loop,
+                             const AttendOptions& options) {
+  return Visit(request, signals, loop, options).run();
 }
 
 DisplayOptions display_of_host(const DisplayOptions& wanted, const HostPlace& host, int ranks) {

@@ -18,7 +18,8 @@ struct AttendOptions {
 };
 /// The result is the exit code of `rondo`: that of the run, kExitRendezvous when hosts did not come together,
 /// kExitHang when the coordinator is lost. An error: no rank was started.
-comm::Result<int> attend_job(const JobRequest& request, Signals& signals, EventLoop& loop, AttendOptions options);
+comm::Result<int> attend_job(const JobRequest& request, Signals& signals, EventLoop& loop,
+                             const AttendOptions& options);
 
 /// The streams that the user wants hidden by local rank, as ranks of the job.
 DisplayOptions display_of_host(const DisplayOptions& wanted, const HostPlace& host, int ranks);

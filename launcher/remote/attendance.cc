@@ -17,6 +17,8 @@ namespace {
 
 using comm::TimePoint;
 
+constexpr std::chrono::seconds kSecondLook{2};
+
 /// What came from an agent: a message, or nothing any more.
 struct Heard {
   int id = 0;
@@ -52,7 +54,11 @@ class Stream final : public grpc::ServerBidiReactor<control::AgentSays, control:
     outbox_.written(well);
     if (!well) end(grpc::Status::CANCELLED);
   }
-  void OnDone() override { on_done_(id_); }
+  void OnCancel() override { outbox_.finish(); }  // a write in flight ends it by OnWriteDone
+  void OnDone() override {
+    mailbox_.put({.id = id_, .says = std::nullopt});  // however it ended; twice does no harm
+    on_done_(id_);
+  }
 
  private:
   void end(const grpc::Status& status) {
@@ -114,6 +120,7 @@ class Served final : public Attendance, public control::Coordination::CallbackSe
     for (Heard& heard : std::exchange(held_, {})) {
       Agent& agent = agents_[heard.id];
       agent.heard_at = now;
+      agent.missed_at.reset();
       if (agent.lost) continue;
       if (!heard.says) {
         lose(heard.id, "its connection ended", handlers);
@@ -128,7 +135,9 @@ class Served final : public Attendance, public control::Coordination::CallbackSe
     }
     held_.insert(held_.begin(), std::make_move_iterator(later.begin()), std::make_move_iterator(later.end()));
     for (auto& [id, agent] : agents_) {
-      if (!agent.lost && !agent.left && agent.heard_at + kSilentFor <= now && !is_held(id))
+      if (agent.lost || agent.left || agent.heard_at + kSilentFor > now || is_held(id)) continue;
+      if (!agent.missed_at) agent.missed_at = now;  // who stood still himself has heard nobody: a second look
+      if (*agent.missed_at + kSecondLook <= now)
         lose(id, "it has said nothing for " + std::to_string(kSilentFor.count()) + " s", handlers);
     }
   }
@@ -136,7 +145,8 @@ class Served final : public Attendance, public control::Coordination::CallbackSe
     std::optional<TimePoint> next;
     for (const auto& [id, agent] : agents_) {
       if (agent.lost || agent.left || is_held(id)) continue;
-      next = next ? std::min(*next, agent.heard_at + kSilentFor) : agent.heard_at + kSilentFor;
+      const TimePoint at = agent.missed_at ? *agent.missed_at + kSecondLook : agent.heard_at + kSilentFor;
+      next = next ? std::min(*next, at) : at;
     }
     return next;
   }
@@ -165,13 +175,14 @@ class Served final : public Attendance, public control::Coordination::CallbackSe
  private:
   struct Agent {
     TimePoint heard_at{};
+    std::optional<TimePoint> missed_at;  // when it was first found silent
     bool lost = false, left = false;
   };
 
   void take(int id, const control::AgentSays& says, const Handlers& handlers) {
     if (says.has_beat()) return;
-    if (says.has_goodbye()) {
-      agents_[id].left = true;
+    if (says.has_goodbye()) {  // nobody sent it away, else `left` is set
+      lose(id, "its agent ended with code " + std::to_string(says.goodbye().exit_code()), handlers);
     } else if (says.has_hello()) {
       handlers.on_hello(id, says.hello());
     } else {

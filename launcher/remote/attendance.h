@@ -41,7 +41,7 @@ class Attendance {
   struct Handlers {
     std::function<void(int id, const control::AgentHello&)> on_hello;
     std::function<void(int id, const control::AgentSays&)> on_said;
-    /// Its stream ended without a goodbye, or it is silent; it is not heard of again.
+    /// It ended before it was dismissed, or it is silent; it is not heard of again.
     std::function<void(int id, const std::string& why)> on_lost;
     std::function<bool()> hold;  // take nothing now
   };

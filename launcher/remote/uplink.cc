@@ -54,7 +54,10 @@ class Stream final : public grpc::ClientBidiReactor<control::AgentSays, control:
   }
 
   void OnReadDone(bool well) override {
-    if (!well) return release();
+    if (!well) {
+      outbox_.finish();  // before the hold goes: nobody may begin a write from here on
+      return release();
+    }
     mailbox_.put(std::move(incoming_));
     StartRead(&incoming_);
   }

@@ -133,7 +133,8 @@ std::vector<std::string> evidence_of(const FailedRun& run) {
   }
   if (!evidence.out_of_memory.empty()) all.push_back(evidence.out_of_memory);
   if (evidence.report)
-    all.push_back("its own report: " + printable(evidence.report->code + ": " + evidence.report->text));
+    all.push_back((evidence.ending && evidence.ending->lost ? "the coordinator: " : "its own report: ") +
+                  printable(evidence.report->code + ": " + evidence.report->text));
   for (const std::string& finding : run.findings) all.push_back("flight records: " + finding);
   return all;
 }

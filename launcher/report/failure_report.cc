@@ -68,7 +68,9 @@ std::vector<std::string> failure_report(const FailedRun& run) {
   const std::string cause = cause_of(first);
   const bool reported = first.evidence.report && cause.ends_with(printable(first.evidence.report->text));
   if (!cause.empty() && !reported) lines.push_back("  cause: " + cause);
-  if (first.last_lines.empty()) {
+  if (first.evidence.ending && first.evidence.ending->lost) {
+    lines.emplace_back("  what it wrote is in the logs on its host");
+  } else if (first.last_lines.empty()) {
     lines.emplace_back("  it wrote nothing to stderr");
   } else {
     lines.push_back("  its last lines on stderr (all of them: " + first.log_path + "):");

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "launcher/agent/meeting_point.h"
 #include "tests/launcher/support/launch.h"
 #include "tests/support/hosts.h"
 
@@ -39,12 +40,10 @@ class OverHosts : public testing::Test {
   void SetUp() override {
     ASSERT_EQ(run_rondo({"secret", "new", "secret"}, options()).exit_code, 0);
     ASSERT_EQ(run_rondo({"secret", "new", "other"}, options()).exit_code, 0);
-    port_ = free_port();
-  }
-  static std::string free_port() {
-    const Outcome dry = run_rondo({"run", "-n", "1", "sh", "-c", "echo $MASTER_PORT"},
-                                  {.environment = {}, .folder = std::filesystem::temp_directory_path()});
-    return lines_of(dry.output).at(0);
+    auto held = launcher::hold_port({.address = "127.0.0.1", .port = 0});  // the door may bind it all the same
+    ASSERT_TRUE(held.ok());
+    port_ = std::to_string(held->port);
+    holder_ = std::move(held->holder);
   }
   Launch::Options options(std::map<std::string, std::string> environment = {}) const {
     return {.environment = std::move(environment), .folder = folder_.path()};
@@ -64,6 +63,7 @@ class OverHosts : public testing::Test {
   }
 
   const TemporaryFolder folder_;
+  launcher::Descriptor holder_;
   std::string port_;
 };
 
@@ -123,14 +123,14 @@ TEST_F(OverHosts, AllRanksStartAgainAfterAFailureOnAnyHost) {
 }
 
 TEST_F(OverHosts, AnAgentThatNeverComesIsNamedAtTheDeadline) {
-  const Words wait{"--rdzv-conf", "join_timeout=2", "true"};
+  const Words wait{"--rdzv-conf", "join_timeout=5", "true"};
   Launch first(meet("3") + Words{"--node-rank", "0"} + wait, options());
   ASSERT_TRUE(first.wait_for("waiting for hosts"));
   Launch third(meet("3") + Words{"--node-rank", "2"} + wait, options());
   for (Launch* launch : {&first, &third}) {
     const Outcome outcome = launch->wait();
     EXPECT_EQ(outcome.exit_code, 4);
-    EXPECT_THAT(outcome.errors, AllOf(HasSubstr("after 2 s not all hosts are there"), HasSubstr("absent: node rank 1"),
+    EXPECT_THAT(outcome.errors, AllOf(HasSubstr("after 5 s not all hosts are there"), HasSubstr("absent: node rank 1"),
                                       HasSubstr("was `rondo run` started")));
   }
 }
@@ -180,6 +180,47 @@ TEST_F(OverHosts, ALostAgentIsNamedAndItsRanksAndAllOthersEnd) {
   EXPECT_THAT(outcome.errors, AllOf(HasSubstr("is lost: its connection ended"), HasSubstr("rank 2 (host "),
                                     HasSubstr("is lost with its host")));
   expect_no_worker_lives();
+}
+
+TEST_F(OverHosts, ALostHostIsNotWaitedForInANextGeneration) {
+  const Words work{"-n", "1", "--max-restarts", "1", RONDO_TEST_WORKER, "out=ready", "wait"};
+  Launch first(meet("2") + work, options());
+  ASSERT_TRUE(first.wait_for("waiting for hosts"));
+  Launch second(meet("2") + work, options());
+  ASSERT_TRUE(first.wait_for("[rank 0] ready"));
+  ASSERT_TRUE(first.wait_for("[rank 1] ready"));
+  second.signal(SIGKILL);
+  EXPECT_EQ(first.wait().exit_code, 5);
+  expect_no_worker_lives();
+}
+
+TEST_F(OverHosts, AnAgentThatLeftBeforeTheStartMayComeAgain) {
+  Launch first(meet("3") + Words{"true"}, options());
+  ASSERT_TRUE(first.wait_for("waiting for hosts"));
+  const Words of_second = meet("3") + Words{"--node-rank", "1", "true"};
+  {
+    Launch second(of_second, options());
+    ASSERT_TRUE(second.wait_for("this host attends"));
+    second.signal(SIGINT);
+    EXPECT_EQ(second.wait().exit_code, 130);
+  }
+  Launch third(meet("3") + Words{"--node-rank", "2", "true"}, options());
+  // The coordinator may hear of the end after the next beginning: it says why, and the agent is started again.
+  EXPECT_TRUE(eventually(20s, [&] { return run_rondo(of_second, options()).exit_code == 0; }));
+  EXPECT_EQ(third.wait().exit_code, 0);
+  EXPECT_EQ(first.wait().exit_code, 0);
+}
+
+TEST_F(OverHosts, AFolderThatCannotBeMadeOnAnotherHostEndsTheRun) {
+  std::ofstream(folder_.path() / "file") << "no folder";
+  Launch first(meet("2") + Words{"true"}, options());
+  ASSERT_TRUE(first.wait_for("waiting for hosts"));
+  const Outcome there = run_rondo(meet("2") + Words{"--run-dir", "file/run", "true"}, options());
+  EXPECT_NE(there.exit_code, 0);
+  EXPECT_THAT(there.errors, HasSubstr("cannot make the folder"));
+  const Outcome outcome = first.wait();
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_THAT(outcome.errors, HasSubstr("is lost: its agent ended with code"));
 }
 
 TEST_F(OverHosts, ALostCoordinatorEndsTheRanksOfEveryHost) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -13,6 +14,7 @@
 #include <optional>
 #include <regex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/hosts.h"
@@ -179,6 +181,14 @@ TEST_F(MpiOnTwoHosts, NoSecretIsInArgumentsOrEnvironmentAndHostsShareNoMemory) {
     EXPECT_FALSE(std::regex_search(arguments, secret)) << arguments;
   }
   hosts_->expect_no_shared_memory(places);
+  const auto stopped = [](pid_t pid) {  // which it does after its line
+    const std::string stat = contents("/proc/" + std::to_string(pid) + "/stat");
+    const size_t name_end = stat.rfind(") ");
+    return name_end != std::string::npos && stat[name_end + 2] == 'T';
+  };
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  for (const auto& [rank, line] : job.lines)
+    while (!stopped(line.pid) && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
   for (const auto& [rank, line] : job.lines) ::kill(line.pid, SIGCONT);
   EXPECT_EQ(job.end(), 0) << job.text;
 }

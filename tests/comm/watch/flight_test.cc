@@ -449,11 +449,11 @@ TEST(Flight, HoldsWhereThreadsAreWhenAskedAndTheyGoOn) {
   int ready[2];
   ASSERT_EQ(::pipe(ready), 0);
   const pid_t child = fork_with_stacks(*region, [&] {
-    std::thread beside([] {
+    std::thread beside([&] {
       ::pthread_setname_np(::pthread_self(), "beside");
+      if (::write(ready[1], "x", 1) != 1) ::_exit(2);
       while (true) ::pause();
     });
-    if (::write(ready[1], "x", 1) != 1) ::_exit(2);
     while (true) ::pause();
   });
   char byte = 0;
