@@ -46,14 +46,14 @@ class RecipeOverHosts : public ::testing::Test {
     ASSERT_EQ(secret.end(), 0);
   }
   std::string file(const std::string& name) const { return (folder_.path() / name).string(); }
-  Words recipe() const { return {"fmnist-cnn", "epochs=1", "batch=16", "threads=1", "data=" + file("data")}; }
 
   const test::TemporaryFolder folder_;
 };
 
 TEST_F(RecipeOverHosts, TrainsToTheBitsOfOneHost) {
+  const Words recipe{"fmnist-cnn", "epochs=1", "batch=16", "threads=1", "data=" + file("data")};
   Words alone{"train", "--nproc-per-node", "4", "--run-dir", file("alone")};
-  alone.insert(alone.end(), recipe().begin(), recipe().end());
+  alone.insert(alone.end(), recipe.begin(), recipe.end());
   Process one({.program = RONDO_PROGRAM, .arguments = alone, .environment = {}});
   ASSERT_EQ(one.end(std::chrono::seconds(120)), 0);
 
@@ -79,7 +79,7 @@ TEST_F(RecipeOverHosts, TrainsToTheBitsOfOneHost) {
                 "--secret-file=" + file("secret"),
                 "--run-dir=" + file("over"),
                 RONDO_TRAINER};
-    words.insert(words.end(), recipe().begin(), recipe().end());
+    words.insert(words.end(), recipe.begin(), recipe.end());
     agents.emplace_back(hosts.on(host, {.program = RONDO_PROGRAM,
                                         .arguments = words,
                                         .environment = {{"RONDO_HOST_ID", "host-" + std::to_string(host)}}}));
