@@ -167,9 +167,12 @@ class KillMatrix : public testing::Test {
       EXPECT_THAT(outcome.errors, testing::HasSubstr(cell.verdict));
       const json failure = json::parse(read_file(run / "failure.json"), nullptr, false);
       if (failure.is_object()) named = failure["rank"].get<int>();
-      EXPECT_EQ(named,
-                cell.strike_last ? setting.culprit / setting.ranks_per_host * setting.ranks_per_host : setting.culprit)
-          << outcome.errors;
+      // A cgroup that is full may cost more than one rank its life: then any of these is to blame.
+      const bool several =
+          failure.is_object() && failure["cause"].get<std::string>().find(" processes in it") != std::string::npos;
+      const int expected =
+          cell.strike_last ? setting.culprit / setting.ranks_per_host * setting.ranks_per_host : setting.culprit;
+      EXPECT_TRUE(several || named == expected) << named << " was named\n" << outcome.errors;
     } else {
       EXPECT_FALSE(std::filesystem::exists(run / "failure.json"));
     }
