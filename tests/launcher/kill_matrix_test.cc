@@ -159,9 +159,12 @@ class KillMatrix : public testing::Test {
     if (launcher_dies) outcome = launch.wait();
 
     EXPECT_EQ(outcome.exit_code, cell.exit_code) << outcome.errors;
-    if (cell.exit_code < 0) EXPECT_EQ(outcome.signal, SIGKILL);
-    if (setting.hosts > 1 && !cell.strike_last)
+    if (cell.exit_code < 0) {
+      EXPECT_EQ(outcome.signal, SIGKILL);
+    }
+    if (setting.hosts > 1 && !cell.strike_last) {
       EXPECT_EQ(launches.back()->wait().exit_code, launcher_dies ? 5 : cell.exit_code) << "the other host's launcher";
+    }
     int named = -1;
     if (!cell.verdict.empty()) {
       EXPECT_THAT(outcome.errors, testing::HasSubstr(cell.verdict));
