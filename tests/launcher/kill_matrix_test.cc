@@ -215,7 +215,7 @@ TEST_F(KillMatrix, Kill) {
 
 TEST_F(KillMatrix, Stop) {
   run_everywhere(
-      {.name = "stop", .actions = {"stop"}, .exit_code = 5, .verdict = "did not answer", .before = {"timeout=1000"}});
+      {.name = "stop", .actions = {"stop"}, .exit_code = 5, .verdict = "did not answer", .before = {"timeout=4000"}});
 }
 
 TEST_F(KillMatrix, MemoryLimit) {
