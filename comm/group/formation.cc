@@ -8,8 +8,8 @@
 #include <set>
 #include <utility>
 
-#include "comm/memory/limits.h"
 #include "comm/transport/cpu_share.h"
+#include "rondo/comm/cgroups.h"
 
 namespace rondo::comm {
 namespace {

@@ -5,8 +5,8 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <limits>
+#include <optional>
 #include <sstream>
 
 namespace rondo::comm {
@@ -47,44 +47,13 @@ std::optional<MemoryLimit> limit_of(const std::string& folder, const CgroupFiles
   return MemoryLimit{"memory cgroup " + folder, *limit, *limit - std::min(pinned, *limit)};
 }
 
-/// Limits of `path` below `root` and of everything above it.
-void add_chain(const std::string& root, std::string path, const CgroupFiles& files, const FileReader& read,
-               std::vector<MemoryLimit>& limits) {
-  while (true) {
-    while (path.ends_with('/')) path.pop_back();
-    if (auto limit = limit_of(root + path, files, read)) limits.push_back(std::move(*limit));
-    if (path.empty()) return;
-    path.erase(path.rfind('/'));
-  }
-}
-
 }  // namespace
 
-FileReader system_files() {
-  return [](const std::string& path) -> std::optional<std::string> {
-    std::ifstream file(path);
-    if (!file) return std::nullopt;
-    std::ostringstream content;
-    content << file.rdbuf();
-    return std::move(content).str();
-  };
-}
-
 std::vector<MemoryLimit> cgroup_limits(const FileReader& read) {
-  // Lines are "hierarchy:controllers:/path"; hierarchy 0 without controllers is version 2. In a container the path may
-  // be the host's and not exist here: then the walk upward ends at the root, which is the container's own cgroup.
   std::vector<MemoryLimit> limits;
-  std::istringstream lines(read("/proc/self/cgroup").value_or(""));
-  for (std::string line; std::getline(lines, line);) {
-    const size_t first = line.find(':');
-    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos || line.compare(second + 1, 1, "/") != 0) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-    const std::string path = line.substr(second + 1);
-    if (line.starts_with("0::")) add_chain("/sys/fs/cgroup", path, kVersion2, read, limits);
-    if (controllers.find(",memory,") != std::string::npos)
-      add_chain("/sys/fs/cgroup/memory", path, kVersion1, read, limits);
-  }
+  for (const Cgroup& group : cgroups_of("memory", read))
+    if (auto limit = limit_of(group.folder, group.version == 2 ? kVersion2 : kVersion1, read))
+      limits.push_back(std::move(*limit));
   return limits;
 }
 

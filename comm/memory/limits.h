@@ -3,11 +3,10 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "rondo/comm/cgroups.h"
 #include "rondo/comm/status.h"
 
 namespace rondo::comm {
@@ -18,10 +17,6 @@ struct MemoryLimit {
   uint64_t limit = 0;  // bytes
   uint64_t free = 0;   // bytes that may still be taken; page cache that the kernel can drop counts as free
 };
-
-/// The content of a file, or empty when it cannot be read.
-using FileReader = std::function<std::optional<std::string>(const std::string& path)>;
-FileReader system_files();
 
 /// The memory cgroups, v1 and v2, that /proc/self/cgroup names, and all above them, as far as they are readable.
 std::vector<MemoryLimit> cgroup_limits(const FileReader& read);

@@ -29,23 +29,9 @@ uint32_t quota_of(const std::string& folder, const FileReader& read) {
 /// The tightest quota of this process's cgroup and of all above it.
 uint32_t tightest_quota(const FileReader& read) {
   uint32_t tightest = 0;
-  std::istringstream lines(read("/proc/self/cgroup").value_or(""));
-  for (std::string line; std::getline(lines, line);) {  // "hierarchy:controllers:/path"
-    const size_t first = line.find(':');
-    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-    const bool version_2 = line.starts_with("0::");
-    if (!version_2 && controllers.find(",cpu,") == std::string::npos) continue;
-    const std::string root = version_2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu";
-    std::string path = line.substr(second + 1);
-    while (true) {
-      while (path.ends_with('/')) path.pop_back();
-      if (const uint32_t quota = quota_of(root + path, read); quota != 0)
-        tightest = tightest == 0 ? quota : std::min(tightest, quota);
-      if (path.empty()) break;
-      path.erase(path.rfind('/'));
-    }
+  for (const Cgroup& group : cgroups_of("cpu", read)) {
+    const uint32_t quota = quota_of(group.folder, read);
+    if (quota != 0) tightest = tightest == 0 ? quota : std::min(tightest, quota);
   }
   return tightest;
 }

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <span>
 
-#include "comm/memory/limits.h"
+#include "rondo/comm/cgroups.h"
 
 namespace rondo::comm {
 

@@ -6,7 +6,6 @@
 #include <array>
 #include <charconv>
 #include <cstdio>
-#include <fstream>
 #include <sstream>
 #include <string_view>
 
@@ -34,26 +33,10 @@ std::optional<uint64_t> kills_in(const std::string& events) {
 }
 
 struct Files {
-  const char *root, *events, *limit;
+  const char *events, *limit;
 };
-constexpr Files kVersion1{"/sys/fs/cgroup/memory", "memory.oom_control", "memory.limit_in_bytes"};
-constexpr Files kVersion2{"/sys/fs/cgroup", "memory.events", "memory.max"};
-
-/// `path` below the root and everything above it. In a container the path may be the host's and not exist here: then
-/// the root is the container's own cgroup.
-void add_chain(const Files& files, std::string path, const FileReader& read, std::vector<MemoryGroup>& groups) {
-  for (;; path.erase(path.rfind('/'))) {
-    while (path.ends_with('/')) path.pop_back();
-    const std::string folder = files.root + path;
-    const auto events = read(folder + "/" + files.events);
-    if (const auto kills = events ? kills_in(*events) : std::nullopt) {
-      auto limit = number(read(folder + "/" + files.limit).value_or(""));
-      if (limit && *limit > kNoLimit) limit.reset();
-      groups.push_back({.folder = folder, .kills = *kills, .limit_bytes = limit});
-    }
-    if (path.empty()) return;
-  }
-}
+constexpr Files kVersion1{"memory.oom_control", "memory.limit_in_bytes"};
+constexpr Files kVersion2{"memory.events", "memory.max"};
 
 std::string mebibytes(uint64_t bytes) {
   std::array<char, 32> text{};
@@ -63,27 +46,16 @@ std::string mebibytes(uint64_t bytes) {
 
 }  // namespace
 
-FileReader system_files() {
-  return [](const std::string& path) -> std::optional<std::string> {
-    std::ifstream file(path);
-    if (!file) return std::nullopt;
-    std::ostringstream content;
-    content << file.rdbuf();
-    return std::move(content).str();
-  };
-}
-
-std::vector<MemoryGroup> memory_groups(const FileReader& read) {
+std::vector<MemoryGroup> memory_groups(const comm::FileReader& read) {
   std::vector<MemoryGroup> groups;
-  std::istringstream lines(read("/proc/self/cgroup").value_or(""));
-  for (std::string line; std::getline(lines, line);) {  // "hierarchy:controllers:/path"
-    const size_t first = line.find(':');
-    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos || line.compare(second + 1, 1, "/") != 0) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-    const std::string path = line.substr(second + 1);
-    if (line.starts_with("0::")) add_chain(kVersion2, path, read, groups);
-    if (controllers.find(",memory,") != std::string::npos) add_chain(kVersion1, path, read, groups);
+  for (const comm::Cgroup& at : comm::cgroups_of("memory", read)) {
+    const Files& files = at.version == 2 ? kVersion2 : kVersion1;
+    const auto events = read(at.folder + "/" + files.events);
+    const auto kills = events ? kills_in(*events) : std::nullopt;
+    if (!kills) continue;
+    auto limit = number(read(at.folder + "/" + files.limit).value_or(""));
+    if (limit && *limit > kNoLimit) limit.reset();
+    groups.push_back({.folder = at.folder, .kills = *kills, .limit_bytes = limit});
   }
   return groups;
 }

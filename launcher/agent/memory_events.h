@@ -5,17 +5,14 @@
 #include <sys/types.h>
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
-namespace rondo::launcher {
+#include "rondo/comm/cgroups.h"
 
-/// The content of a file; empty when it cannot be read.
-using FileReader = std::function<std::optional<std::string>(const std::string& path)>;
-FileReader system_files();
+namespace rondo::launcher {
 
 /// A memory cgroup as it stands.
 struct MemoryGroup {
@@ -25,19 +22,19 @@ struct MemoryGroup {
 };
 /// Those that this process is in, and its ranks unless they left them; the innermost first. A dead process's own can no
 /// longer be asked for.
-std::vector<MemoryGroup> memory_groups(const FileReader& read);
+std::vector<MemoryGroup> memory_groups(const comm::FileReader& read);
 
 /// Remembers the counters, and tells what happened since.
 class MemoryEvents {
  public:
-  explicit MemoryEvents(FileReader read = system_files()) : read_(std::move(read)) {}
+  explicit MemoryEvents(comm::FileReader read = comm::system_files()) : read_(std::move(read)) {}
   void begin();
   /// "memory cgroup /sys/fs/cgroup/job: the kernel killed a process in it for lack of memory (limit 64.0 MiB)" for the
   /// innermost one that has counted a kill since; empty when none has.
   std::string since_begin() const;
 
  private:
-  const FileReader read_;
+  const comm::FileReader read_;
   std::map<std::string, uint64_t> kills_;  // by folder
 };
 

@@ -12,7 +12,7 @@ using testing::HasSubstr;
 class Files {
  public:
   void put(const std::string& path, const std::string& content) { files_[path] = content; }
-  FileReader reader() const {
+  comm::FileReader reader() const {
     return [this](const std::string& path) -> std::optional<std::string> {
       const auto found = files_.find(path);
       return found != files_.end() ? std::optional(found->second) : std::nullopt;
