@@ -37,7 +37,7 @@ const std::map<std::string, std::vector<std::string>> kValues{
     {"--redirects", {"0", "1", "2", "3"}},
     {"--tee", {"0", "1", "2", "3"}},
     {"--wire", {"same", "bf16", "fp16"}},
-    {"--transport", {"shm", "tcp"}},
+    {"--transport", {"shm", "tcp", "mpi"}},
     {"--cases", {"empty", "restart", "first-step"}},
     {"--models", {"mlp", "cnn", "resnet18", "gpt"}},
     {"--model", {"mlp", "cnn", "resnet18", "gpt"}},

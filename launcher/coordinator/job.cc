@@ -182,7 +182,6 @@ class Job {
     place.set_world_size(member.place.world_size);
     for (const auto& each : members) place.add_ranks_of_nodes(each.attendee.ranks);
     place.set_job(facts.job);
-    place.set_run_id(request_.run_id);
     place.set_store(facts.store);
     place.set_master_address(facts.master.address);
     place.set_master_port(facts.master.port);

@@ -1,7 +1,5 @@
 #include "launcher/remote/attend_job.h"
 
-#include <unistd.h>
-
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -93,9 +91,7 @@ class Visit {
     hello.set_host(options_.host);
     hello.set_node_rank(request_.hosts->node_rank.value_or(-1));
     hello.set_ranks(request_.ranks);
-    hello.set_pid(::getpid());
     hello.set_version(version_line());
-    hello.set_program(request_.program);
     hello.set_run_id(request_.run_id);
     uplink_->send(std::move(says));
     say("this host attends the job at " + request_.hosts->address + ":" + std::to_string(request_.hosts->port));

@@ -139,7 +139,6 @@ class Connected final : public Uplink {
   }
   void start_failed(const comm::Status& why) override {
     control::AgentSays says;
-    says.mutable_start_failed()->set_code(std::string(name(why.code())));
     says.mutable_start_failed()->set_text(why.message());
     send(std::move(says));
   }
