@@ -34,7 +34,7 @@ int train(int argc, char** argv) {
   const auto options = torch::optim::AdamOptions(1e-3).betas({0.5, 0.999});
   Adam optimizer_g(ddp_g, generator->parameters(), options), optimizer_d(ddp_d, critic->parameters(), options);
   rondo::RateScheduler rates_g(optimizer_g, rondo::cosine(kSteps)), rates_d(optimizer_d, rondo::cosine(kSteps));
-  rondo::Ema ema(*generator, 0.995);
+  rondo::Ema ema(*generator, optimizer_g, 0.995);
   const int64_t batch = kBatch / job.world_size;
 
   for (int step = 0; step < kSteps; ++step) {

@@ -26,7 +26,7 @@ bool train_ring(const rondo::Job& job) {
   constexpr int kRounds = 5000, kCriticSteps = 2;
   rondo::RateScheduler rates_g(optimizer_g, rondo::cosine(kRounds));
   rondo::RateScheduler rates_d(optimizer_d, rondo::cosine(kRounds * kCriticSteps));
-  rondo::Ema ema(*generator, 0.99);
+  rondo::Ema ema(*generator, optimizer_g, 0.99);
   const int64_t batch = kBatch / job.world_size;
   for (int round = 0; round < kRounds; ++round) {
     for (int i = 0; i < kCriticSteps; ++i) {

@@ -41,7 +41,7 @@ comm::Result<std::vector<GradientParameter>> Replica::adopt_model(const std::str
   RONDO_TRY(check(content, module_, options_, gradient_group_.rank()));
   RONDO_TRY(broadcast_tensors(gradient_group_, content.state, occasion));
   buffers_ = BufferSynchroniser(content.buffers, options_);
-  watch_ = ModelWatch(module_);
+  watch_ = ModelWatch(module_, options_);
   record_ = record_of(module_);
   return std::move(content.gradients);
 }

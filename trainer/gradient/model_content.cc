@@ -15,8 +15,8 @@ namespace {
 using comm::Code;
 using comm::Status;
 
-bool ignored(const std::string& name, const ReplicaOptions& options) {
-  return std::ranges::any_of(options.ignore, [&](const std::string& path) { return is_in(name, path); });
+bool is_ignored(const std::string& name, const std::vector<std::string>& ignored) {
+  return std::ranges::any_of(ignored, [&](const std::string& path) { return is_in(name, path); });
 }
 
 std::unordered_set<const void*> sparse_weights(const torch::nn::Module& module) {
@@ -73,13 +73,6 @@ void add_options(ModelTable& table, const ReplicaOptions& options) {
   for (const std::string& path : options.ignore) add("ignore", path);
 }
 
-/// Calls `with` for the module and everything in it.
-template <typename With>
-void each_module(const torch::nn::Module& module, const With& with) {
-  with(module);
-  for (const auto& child : module.children()) each_module(*child, with);
-}
-
 }  // namespace
 
 bool is_in(const std::string& name, const std::string& path) {
@@ -100,7 +93,7 @@ ModelContent content_of(const torch::nn::Module& module, const ReplicaOptions& o
   };
   for (const auto& item : module.named_parameters(/*recurse=*/true)) {
     const at::Tensor& tensor = item.value();
-    if (!tensor.defined() || ignored(item.key(), options)) continue;
+    if (!tensor.defined() || is_ignored(item.key(), options.ignore)) continue;
     if (!take("parameter", item.key(), tensor) || !tensor.requires_grad()) continue;
     const auto kind = sparse.contains(tensor.unsafeGetTensorImpl()) ? GradientParameter::Kind::kSparse
                                                                     : GradientParameter::Kind::kDense;
@@ -109,7 +102,7 @@ ModelContent content_of(const torch::nn::Module& module, const ReplicaOptions& o
   }
   for (const auto& item : module.named_buffers(/*recurse=*/true)) {
     const at::Tensor& tensor = item.value();
-    if (!tensor.defined() || ignored(item.key(), options)) continue;
+    if (!tensor.defined() || is_ignored(item.key(), options.ignore)) continue;
     if (take("buffer", item.key(), tensor)) content.buffers.push_back({.name = item.key(), .tensor = tensor});
   }
   add_options(content.table, options);
@@ -169,25 +162,29 @@ Status check(const ModelContent& content, const torch::nn::Module& module, const
   return {};
 }
 
-ModelWatch::ModelWatch(const torch::nn::Module& module) { look(module, seen_); }
+ModelWatch::ModelWatch(const torch::nn::Module& module, const ReplicaOptions& options) : ignored_(options.ignore) {
+  look(module, "", seen_);
+}
 
-void ModelWatch::look(const torch::nn::Module& module, std::vector<Seen>& seen) {
-  each_module(module, [&](const torch::nn::Module& part) {
-    for (const auto& item : part.named_parameters(/*recurse=*/false)) {
-      const at::Tensor& tensor = item.value();
-      if (!tensor.defined()) continue;
-      seen.push_back({.tensor = tensor.unsafeGetTensorImpl(),
-                      .data = tensor.const_data_ptr(),
-                      .dtype = tensor.scalar_type(),
-                      .needs_gradient = tensor.requires_grad()});
-    }
-  });
+// `path`: of the module, with a dot behind it.
+void ModelWatch::look(const torch::nn::Module& module, const std::string& path, std::vector<Seen>& seen) const {
+  for (const auto& item : module.named_parameters(/*recurse=*/false)) {
+    const at::Tensor& tensor = item.value();
+    if (!tensor.defined() || (!ignored_.empty() && is_ignored(path + item.key(), ignored_))) continue;
+    seen.push_back({.tensor = tensor.unsafeGetTensorImpl(),
+                    .data = tensor.const_data_ptr(),
+                    .dtype = tensor.scalar_type(),
+                    .needs_gradient = tensor.requires_grad()});
+  }
+  for (const auto& child : module.named_children()) {
+    look(*child.value(), ignored_.empty() ? "" : path + child.key() + ".", seen);
+  }
 }
 
 bool ModelWatch::changed(const torch::nn::Module& module) const {
   std::vector<Seen> now;
   now.reserve(seen_.size());
-  look(module, now);
+  look(module, "", now);
   return !std::ranges::equal(seen_, now, [](const Seen& before, const Seen& after) {
     return before.tensor == after.tensor && before.data == after.data && before.dtype == after.dtype &&
            (before.needs_gradient || !after.needs_gradient);

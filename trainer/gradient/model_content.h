@@ -43,7 +43,8 @@ comm::Status check(const ModelContent& content, const torch::nn::Module& module,
 class ModelWatch {
  public:
   ModelWatch() = default;
-  explicit ModelWatch(const torch::nn::Module& module);
+  /// Not of what is ignored.
+  ModelWatch(const torch::nn::Module& module, const ReplicaOptions& options);
   /// Since this was made. Cost: a walk over the module and its parts.
   bool changed(const torch::nn::Module& module) const;
 
@@ -54,7 +55,8 @@ class ModelWatch {
     at::ScalarType dtype;
     bool needs_gradient;
   };
-  static void look(const torch::nn::Module& module, std::vector<Seen>& seen);
+  void look(const torch::nn::Module& module, const std::string& path, std::vector<Seen>& seen) const;
+  std::vector<std::string> ignored_;
   std::vector<Seen> seen_;
 };
 

@@ -37,8 +37,15 @@ struct Autocasting {
 
 class AutocastScope {
  public:
-  explicit AutocastScope(const Autocasting& wanted) { wanted.set(); }
-  ~AutocastScope() { before_.set(); }
+  explicit AutocastScope(const Autocasting& wanted) {
+    wanted.set();
+    at::autocast::increment_nesting();
+  }
+  ~AutocastScope() {
+    // As in Autocast: the next step has other parameters than those whose casts are kept.
+    if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+    before_.set();
+  }
   AutocastScope(const AutocastScope&) = delete;
   AutocastScope& operator=(const AutocastScope&) = delete;
 

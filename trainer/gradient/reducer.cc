@@ -91,8 +91,7 @@ void Reducer::open_window() {
   ++window_;
   phase_ = Phase::kOpen;
   verdict_ = Verdict::kApply;
-  weighed_ = false;
-  weight_ = 0;
+  weight_ = {};
   used_.assign(parameters_.size(), false);
   ready_.assign(parameters_.size(), false);
   missing_.clear();
@@ -115,6 +114,7 @@ void Reducer::fail(Code code, const std::string& message) {
 void Reducer::on_gradient(int parameter, Incoming incoming) {
   comm::MutexLock lock(mutex_);
   if (hooks_.empty() || (options_.disarmed && options_.disarmed())) return;
+  weight_.backward_came();
   if (no_sync_depth_ > 0) {
     used_[parameter] = used_[parameter] || incoming == Incoming::kGradient;
     if (phase_ == Phase::kReduced) {
@@ -154,11 +154,21 @@ void Reducer::on_gradient(int parameter, Incoming incoming) {
 void Reducer::begin() {
   begun_ = true;
   timeline_.begin();
-  if (!options_.model_changed || !options_.model_changed()) return;
+  if (!hooks_left_behind() && (!options_.model_changed || !options_.model_changed())) return;
   // Hooks may be missing now, and buckets may be of another shape: gradients stay where autograd leaves them.
   changed_ = true;
   planned_ = false;
 }
+
+// A conversion there and back may end in the memory where it began: only the node is another one.
+bool Reducer::hooks_left_behind() const {
+  for (size_t i = 0; i < hooks_.size(); ++i) {
+    if (!hooks_[i].still_on(parameters_[i].tensor)) return true;
+  }
+  return false;
+}
+
+bool Reducer::some_backward_came() const { return begun_ || std::ranges::find(used_, true) != used_.end(); }
 
 void Reducer::arrived(int parameter) {
   const at::Tensor& gradient = gradient_of(parameter);
@@ -177,7 +187,8 @@ void Reducer::arrived(int parameter) {
           Code::kInvalidArgument,
           "the gradient of " + quote(parameters_[parameter].name) +
               " changed after its bucket was launched. Either an earlier backward() threw and neither zero_grad() "
-              "nor step() followed, or the parameter is used inside several re-entrant backwards");
+              "nor step() followed, or the parameter is used inside several re-entrant backwards, such as checkpointed "
+              "segments that share a layer: wrap the model with Overlap::kOff then");
     }
     move_into_bucket(parameter);
     if (!ready_[parameter] && --missing_[bucket] == 0) timeline_.ready(bucket);
@@ -272,8 +283,9 @@ void Reducer::end() {
   }
   fail_if_unused();
   const Status error = first_error_;
-  throw_if_error(finish(error.ok() ? Outcome::kComplete : Outcome::kFailed));
-  throw_if_error(error);
+  const Status finished = finish(error.ok() ? Outcome::kComplete : Outcome::kFailed);
+  throw_if_error(error);  // first: what ails others may come of it
+  throw_if_error(finished);
 }
 
 void Reducer::fail_if_unused() {
@@ -362,11 +374,11 @@ Status Reducer::reduce_alone() {
     RONDO_TRY(parameters.status());
     RONDO_TRY(adopt(std::move(*parameters)));
   }
-  if (!weighed_) return {};
+  if (!weight_.given()) return {};
   const PlainTensorScope scope;
   for (int i = 0; i < std::ssize(parameters_); ++i) {
     if (!used_[i] || !gradient_of(i).defined()) continue;
-    weight_ > 0 ? gradient_of(i).div_(weight_) : gradient_of(i).zero_();
+    weight_.value() > 0 ? gradient_of(i).div_(weight_.value()) : gradient_of(i).zero_();
   }
   return {};
 }
@@ -397,8 +409,8 @@ Status Reducer::exchange_record(Outcome outcome, StepRecord& agreed) {
   const StepRecordShape shape{.world_size = group_.world_size(),
                               .parameter_count = static_cast<int>(parameters_.size())};
   const bool failed = outcome == Outcome::kFailed;
-  StepRecord mine{.weighed = weighed_ && !failed,
-                  .unweighed = !weighed_ && !failed && !counts_nothing(),
+  StepRecord mine{.weighed = weight_.given() && !failed,
+                  .unweighed = !weight_.given() && !failed && !counts_nothing(),
                   .failed = std::vector<bool>(static_cast<size_t>(shape.world_size)),
                   .used = used_};
   mine.failed[group_.rank()] = failed;
@@ -433,7 +445,7 @@ void Reducer::settle(const StepRecord& agreed) {
 // Ends the reduction of this window on every rank. Afterwards the window waits for its step point.
 Status Reducer::finish(Outcome outcome) {
   if (!begun_) begin();
-  timeline_.backward_ended();
+  timeline_.backward_ended(weight());
   StepRecord agreed;
   Status status = reduce(outcome);
   if (status.ok()) status = exchange_record(outcome, agreed);
@@ -450,7 +462,7 @@ Status Reducer::finish(Outcome outcome) {
       status = told.status();
       if (status.ok()) cause = *told;
     }
-    const bool weighed = weighed_;
+    const bool weighed = weight_.given();
     open_window();
     phase_ = Phase::kReduced;
     verdict_ = failed ? Verdict::kSkip : Verdict::kApply;
@@ -495,8 +507,7 @@ Status Reducer::weigh(double count) {
     return Status(Code::kInvalidArgument, kMissingStep, {.rank = group_.rank(), .operation = "weigh"});
   }
   if (phase_ == Phase::kReduced) open_window();  // after a skipped step
-  weighed_ = true;
-  weight_ += count;
+  weight_.add(count);
   return {};
 }
 
@@ -510,9 +521,14 @@ void Reducer::leave_no_sync() {
   --no_sync_depth_;
 }
 
-void Reducer::give_up(const std::string& cause) {
+Status Reducer::give_up(const std::string& cause) {
   comm::MutexLock lock(mutex_);
   if (phase_ == Phase::kOpen) gave_up_ = cause;
+  if (phase_ == Phase::kOpen || verdict_ == Verdict::kSkip) return {};
+  return Status(Code::kInvalidArgument,
+                "skip_step() after backward(): the gradients of this step are averaged already, and other ranks apply "
+                "them. Call it before backward(), or step() here too",
+                {.rank = group_.rank(), .operation = "skip_step"});
 }
 
 void Reducer::give_up_if_unfinished(const std::string& cause) {
@@ -546,8 +562,17 @@ Status Reducer::before_zero_grad() {
   if (phase_ == Phase::kReduced && verdict_ == Verdict::kApply) {
     return Status(Code::kInvalidArgument, kMissingStep, {.rank = group_.rank(), .operation = "zero_grad"});
   }
-  open_window();
+  if (phase_ == Phase::kOpen && !some_backward_came()) {
+    weight_.keep_for_backward();
+  } else {
+    open_window();
+  }
   return {};
+}
+
+bool Reducer::untouched() const {
+  comm::MutexLock lock(mutex_);
+  return phase_ == Phase::kOpen && !some_backward_came() && !weight_.given() && !gave_up_ && first_error_.ok();
 }
 
 StepStatistics Reducer::statistics() const {
@@ -558,6 +583,13 @@ StepStatistics Reducer::statistics() const {
 int64_t Reducer::bucket_bytes() const {
   comm::MutexLock lock(mutex_);
   return byte_count(buckets_.shapes());
+}
+
+std::unordered_set<const void*> Reducer::averaged_parameters() const {
+  comm::MutexLock lock(mutex_);
+  std::unordered_set<const void*> all;
+  for (const GradientParameter& parameter : parameters_) all.insert(parameter.tensor.unsafeGetTensorImpl());
+  return all;
 }
 
 BucketPlan Reducer::plan() const {

@@ -17,6 +17,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "rondo/comm/collectives.h"
@@ -26,6 +27,7 @@
 #include "trainer/gradient/model_content.h"
 #include "trainer/gradient/reducer_bucket.h"
 #include "trainer/gradient/step_timeline.h"
+#include "trainer/gradient/window_weight.h"
 #include "trainer/step/step_record.h"
 #include "trainer/torch_bridge/torch_compat.h"
 
@@ -59,19 +61,25 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   /// Collective; between steps.
   comm::Status set_hook(std::shared_ptr<CommHook> hook);
 
-  /// This rank cannot do the step under way: the next step point or zero_grad() makes all ranks skip it.
-  void give_up(const std::string& cause);
+  /// This rank cannot do the step under way: the next step point or zero_grad() makes all ranks skip it. An error when
+  /// its gradients are reduced already: the others apply them.
+  comm::Status give_up(const std::string& cause);
   /// The same, if the window has no backward that came to its end.
   void give_up_if_unfinished(const std::string& cause);
   /// Ends the window. Completes an unfinished reduction; contributes zeros where no backward came.
   comm::Result<Verdict> reach_step_point();
-  /// Opens the window anew, or says that a step point is missing.
+  /// Opens the window anew, or says that a step point is missing. A weight stays when no backward came after it: a loss
+  /// is computed, and weighed, before zero_grad() as well as after it.
   comm::Status before_zero_grad();
+  /// Nothing of a next step has begun since the last step point.
+  bool untouched() const;
 
   /// Zeros before the first synced backward.
   StepStatistics statistics() const;
   /// Of all buckets; 0 on the short path of one rank.
   int64_t bucket_bytes() const;
+  /// The tensors whose gradients it averages, by their TensorImpl.
+  std::unordered_set<const void*> averaged_parameters() const;
   /// Empty before the first synced backward ended.
   BucketPlan plan() const;
   /// Takes the hooks off and leaves the group; kException aborts it for all. Gradients stay valid.
@@ -108,9 +116,11 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   comm::Status reduce_sparse(Outcome outcome) RONDO_REQUIRES(mutex_);
   comm::Status exchange_record(Outcome outcome, StepRecord& agreed) RONDO_REQUIRES(mutex_);
   void settle(const StepRecord& agreed) RONDO_REQUIRES(mutex_);
+  bool hooks_left_behind() const RONDO_REQUIRES(mutex_);
+  bool some_backward_came() const RONDO_REQUIRES(mutex_);
   void open_window() RONDO_REQUIRES(mutex_);
   bool counts_nothing() const { return options_.counts_nothing && options_.counts_nothing(); }
-  double weight() const RONDO_REQUIRES(mutex_) { return counts_nothing() ? 0.0 : weighed_ ? weight_ : 1.0; }
+  double weight() const RONDO_REQUIRES(mutex_) { return counts_nothing() ? 0.0 : weight_.value(); }
   int launched() const RONDO_REQUIRES(mutex_) { return static_cast<int>(launched_.size()); }
   bool is_sparse(int parameter) const RONDO_REQUIRES(mutex_) {
     return parameters_[parameter].kind == GradientParameter::Kind::kSparse;
@@ -137,8 +147,7 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   Phase phase_ RONDO_GUARDED_BY(mutex_) = Phase::kOpen;
   Verdict verdict_ RONDO_GUARDED_BY(mutex_) = Verdict::kApply;
   int no_sync_depth_ RONDO_GUARDED_BY(mutex_) = 0;
-  bool weighed_ RONDO_GUARDED_BY(mutex_) = false;
-  double weight_ RONDO_GUARDED_BY(mutex_) = 0;
+  WindowWeight weight_ RONDO_GUARDED_BY(mutex_);
   std::vector<bool> used_ RONDO_GUARDED_BY(mutex_);  // per parameter: some backward reached it
 
   // Of the synced backward.

@@ -4,6 +4,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "trainer/check/model_record.h"
@@ -26,8 +27,15 @@ class Replica {
   const ReplicaOptions& options() const { return options_; }
   /// Of the model that gradients are planned for.
   const ModelRecord& record() const { return record_; }
-  /// What the caller's catch block handles, once; nothing for what was handled already when the model was wrapped.
-  std::optional<std::string> new_exception_text();
+
+  /// Completes the reduction that `optimizer` stands before, and says what was agreed. Optimizers of one wrapper share
+  /// a reduction: for the second nothing has happened since.
+  Verdict reach_step_point(const void* optimizer);
+  /// The same for one of several evaluations in a step of `optimizer`: a reduction of its own, and no step is counted.
+  Verdict reach_evaluation(const void* optimizer);
+  /// Throws when reduced gradients would be cleared without a step point.
+  void before_zero_grad(const void* optimizer);
+
   void sync_batch_norm() { batch_norm_.emplace(job_->model_group(), module_); }
   void close(Reducer::Ending ending) { reducer_->close(ending); }
   /// From here to leave_exclusive() the gradients of all other replicas of the job are left alone. Nests.
@@ -35,6 +43,8 @@ class Replica {
   void leave_exclusive() { job_->leave_exclusive(); }
 
  private:
+  std::optional<std::string> new_exception_text();
+  void look_for_exception();
   comm::Result<std::vector<GradientParameter>> adopt_model(const std::string& occasion);
   comm::Status synchronise_buffers();
 
@@ -48,6 +58,8 @@ class Replica {
   ModelRecord record_;
   std::optional<SyncBatchNorm> batch_norm_;
   std::exception_ptr seen_exception_ = std::current_exception();
+  Verdict last_verdict_ = Verdict::kApply;
+  std::set<const void*> stepped_;  // the optimizers that have it; empty: none may take it any more
 };
 
 }  // namespace rondo::trainer

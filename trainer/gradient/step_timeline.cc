@@ -42,8 +42,9 @@ void StepTimeline::completed(int bucket) {
   if (times.complete_us == 0) times.complete_us = now_us();
 }
 
-void StepTimeline::backward_ended() {
+void StepTimeline::backward_ended(double weight) {
   begin();
+  notes_.weight = weight;
   notes_.backward_end_us = now_us();
 }
 

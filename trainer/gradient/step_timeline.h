@@ -21,7 +21,7 @@ class StepTimeline {
   void ready(int bucket) { notes_.buckets[static_cast<size_t>(bucket)].ready_us = now_us(); }
   void launched(int bucket);
   void completed(int bucket);
-  void backward_ended();
+  void backward_ended(double weight);
   void reduced() { notes_.reduced_us = now_us(); }
   /// What this rank puts into the step record.
   RankTimes mine() const;

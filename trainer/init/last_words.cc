@@ -78,6 +78,10 @@ void LastWords::say() noexcept {
   }
   const std::string reason = "uncaught " + what + " in step " + std::to_string(job_.current_step());
   if (failure.culprit_rank == rank) failure.text = reason;
+  // Another launcher than ours may kill the others before they have said whom they were waiting for.
+  if (!agent_.connected()) {
+    job_.log(LogLevel::kError, "rank " + std::to_string(rank) + " aborted the job: " + reason);
+  }
   job_.abort(reason);
   agent_.failure(failure);
   write_error_file(error_file_, failure, rank);

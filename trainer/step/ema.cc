@@ -11,7 +11,8 @@ namespace rondo {
 
 using trainer::PlainTensorScope;
 
-Ema::Ema(torch::nn::Module& module, double decay) : decay_(decay) {
+Ema::Ema(torch::nn::Module& module, const torch::optim::Optimizer& optimizer, double decay)
+    : follower_(optimizer), decay_(decay) {
   if (!(decay >= 0 && decay < 1)) {
     throw Error("the decay of an average is " + std::to_string(decay) + "; it must be in [0, 1)", ExitCode::kUsage);
   }
@@ -26,6 +27,7 @@ Ema::Ema(torch::nn::Module& module, double decay) : decay_(decay) {
 
 void Ema::update() {
   if (swapped_) throw Error("update() of an average inside its averages() scope", ExitCode::kUsage);
+  if (!follower_.moves()) return;
   const PlainTensorScope scope;
   if (updates_++ == 0) {
     for (size_t i = 0; i < averages_.size(); ++i) averages_[i].copy_(parameters_[i]);

@@ -25,4 +25,19 @@ void LossScale::update(bool finite) {
   }
 }
 
+double LossScale::factor_of(const Reduction& reduction) const {
+  return reduction == last_ ? before_last_.factor : state_.factor;
+}
+
+void LossScale::update(bool finite, const Reduction& reduction) {
+  if (reduction == last_) {
+    state_ = before_last_;
+    finite = finite && last_was_finite_;
+  }
+  last_ = reduction;
+  before_last_ = state_;
+  last_was_finite_ = finite;
+  update(finite);
+}
+
 }  // namespace rondo

@@ -19,25 +19,48 @@ std::optional<std::string> Replica::new_exception_text() {
   return current_exception_text();
 }
 
-Verdict reach_step_point(Replica& replica) {
-  if (const auto cause = replica.new_exception_text()) replica.reducer().give_up_if_unfinished(*cause);
-  const Verdict verdict = value_or_throw(replica.reducer().reach_step_point());
-  if (verdict == Verdict::kApply) replica.job().count_step();
-  return verdict;
+void Replica::look_for_exception() {
+  if (const auto cause = new_exception_text()) reducer_->give_up_if_unfinished(*cause);
 }
 
-void before_zero_grad(Replica& replica) {
-  if (const auto cause = replica.new_exception_text()) replica.reducer().give_up_if_unfinished(*cause);
-  throw_if_error(replica.reducer().before_zero_grad());
+// Note [Several optimizers on one wrapper]
+// The first that steps completes the reduction. For the others nothing has happened since, and they take its verdict.
+// An optimizer that has taken it already stands at the next step point, on a rank whose loss reached no parameter; so
+// does one that has cleared its gradients instead.
+Verdict Replica::reach_step_point(const void* optimizer) {
+  look_for_exception();
+  const bool shared = !stepped_.empty() && !stepped_.contains(optimizer) && reducer_->untouched();
+  if (!shared) {
+    last_verdict_ = value_or_throw(reducer_->reach_step_point());
+    stepped_.clear();
+    if (last_verdict_ == Verdict::kApply) job_->count_step();
+  }
+  stepped_.insert(optimizer);
+  return last_verdict_;
+}
+
+Verdict Replica::reach_evaluation(const void* optimizer) {
+  look_for_exception();
+  last_verdict_ = value_or_throw(reducer_->reach_step_point());
+  stepped_ = {optimizer};
+  return last_verdict_;
+}
+
+void Replica::before_zero_grad(const void* optimizer) {
+  look_for_exception();
+  throw_if_error(reducer_->before_zero_grad());
+  if (!stepped_.contains(optimizer)) stepped_.clear();
 }
 
 }  // namespace trainer
 
-void DistributedDataParallel::skip_step(const std::string& cause) { replica_->reducer().give_up(cause); }
+void DistributedDataParallel::skip_step(const std::string& cause) {
+  trainer::throw_if_error(replica_->reducer().give_up(cause));
+}
 
 void DistributedDataParallel::step(torch::optim::Optimizer& optimizer) {
-  const bool steps_itself = dynamic_cast<trainer::ReachesStepPoint*>(&optimizer) != nullptr;
-  if (steps_itself || trainer::reach_step_point(*replica_) == trainer::Verdict::kApply) optimizer.step();
+  const bool steps_itself = dynamic_cast<trainer::StepGate*>(&optimizer) != nullptr;
+  if (steps_itself || replica_->reach_step_point(&optimizer) == trainer::Verdict::kApply) optimizer.step();
 }
 
 }  // namespace rondo

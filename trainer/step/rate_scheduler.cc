@@ -6,8 +6,12 @@
 namespace rondo {
 
 RateScheduler::RateScheduler(torch::optim::Optimizer& optimizer, RateSchedule schedule)
-    : optimizer_(optimizer), schedule_(std::move(schedule)), bases_(rates()) {
+    : optimizer_(optimizer), schedule_(std::move(schedule)), bases_(rates()), follower_(optimizer) {
   restore(0);
+}
+
+void RateScheduler::step() {
+  if (follower_.moves()) restore(position_ + 1);
 }
 
 void RateScheduler::restore(int64_t position) {

@@ -4,13 +4,18 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/view_as_real.h>
 #include <ATen/ops/zeros.h>
 
 #include <cmath>
 #include <map>
+#include <utility>
 
+#include "rondo/comm/collectives.h"
 #include "rondo/error.h"
 #include "rondo/optimizer.h"
+#include "trainer/gradient/replica.h"
+#include "trainer/torch_bridge/errors.h"
 #include "trainer/torch_bridge/torch_compat.h"
 
 namespace rondo {
@@ -18,11 +23,29 @@ namespace rondo {
 namespace trainer {
 namespace {
 
-std::vector<at::Tensor> gradients_of(std::vector<torch::optim::OptimizerParamGroup>& groups) {
-  std::vector<at::Tensor> gradients;
+struct Gradients {
+  std::vector<at::Tensor> averaged;  // equal on all ranks
+  std::vector<at::Tensor> own;       // this rank's alone
+  bool some_are_own = false;         // on all ranks alike, also where there is none now
+};
+
+/// The numbers of a gradient, in its own memory, as kernels take them: dense and real.
+at::Tensor real_values(const at::Tensor& parameter) {
+  at::Tensor& gradient = parameter.mutable_grad();
+  if (gradient.is_sparse()) gradient = gradient.coalesce();
+  const at::Tensor values = gradient.is_sparse() ? gradient._values() : gradient;
+  return values.is_complex() ? at::view_as_real(values) : values;
+}
+
+Gradients gradients_of(std::vector<torch::optim::OptimizerParamGroup>& groups, const Reducer& reducer) {
+  Gradients gradients;
+  const auto averaged = reducer.averaged_parameters();
   for (auto& group : groups) {
-    for (const at::Tensor& parameter : group.params())
-      if (parameter.grad().defined()) gradients.push_back(parameter.grad());
+    for (const at::Tensor& parameter : group.params()) {
+      const bool own = !averaged.contains(parameter.unsafeGetTensorImpl());
+      gradients.some_are_own = gradients.some_are_own || own;
+      if (parameter.grad().defined()) (own ? gradients.own : gradients.averaged).push_back(real_values(parameter));
+    }
   }
   return gradients;
 }
@@ -39,26 +62,67 @@ bool unscale(const std::vector<at::Tensor>& gradients, double factor) {
 }
 
 /// As torch.nn.utils.clip_grad_norm_, to the bit; returns the norm before.
-double clip(const std::vector<at::Tensor>& gradients, double most) {
-  if (gradients.empty()) return 0;
+double clip(const Gradients& gradients, double most) {
+  if (gradients.averaged.empty()) return 0;
   std::vector<at::Tensor> norms;
-  for (const at::Tensor& gradient : gradients) norms.push_back(at::linalg_vector_norm(gradient));
+  for (const at::Tensor& gradient : gradients.averaged) norms.push_back(at::linalg_vector_norm(gradient));
   const at::Tensor norm = at::linalg_vector_norm(at::stack(norms));
   const at::Tensor factor = at::clamp_max(most / (norm + 1e-6), 1.0);
-  for (const at::Tensor& gradient : gradients) gradient.mul_(factor);
+  for (const at::Tensor& gradient : gradients.averaged) gradient.mul_(factor);
+  for (const at::Tensor& gradient : gradients.own) gradient.mul_(factor);
   return norm.item<double>();
+}
+
+bool finite_on_all(JobState& job, bool mine) {
+  std::vector<uint8_t> infinite{static_cast<uint8_t>(mine ? 0 : 1)};
+  throw_if_error(comm::all_reduce(job.model_group(), comm::view(infinite), comm::ReduceOp::kBitOr,
+                                  {.tag = "gradients that are not averaged: finite?"})
+                     .wait());
+  return infinite[0] == 0;
 }
 
 }  // namespace
 
-void StepGate::set(const StepRules& rules) {
+void StepGate::set_rules(const StepRules& rules) {
   if (!std::isfinite(rules.clip_norm) || rules.clip_norm < 0) {
     throw Error("clip_norm " + std::to_string(rules.clip_norm) + " is not a finite number >= 0", ExitCode::kUsage);
   }
   rules_ = rules;
 }
 
-void StepGate::refuse_closure() const {
+bool StepGate::pass(std::vector<torch::optim::OptimizerParamGroup>& groups) {
+  report_ = {};
+  if (replica_->reach_step_point(this) == Verdict::kApply && prepare(groups)) applied();
+  return report_.applied;
+}
+
+void StepGate::applied() {
+  report_.applied = true;
+  ++applied_steps_;
+}
+
+bool StepGate::prepare(std::vector<torch::optim::OptimizerParamGroup>& groups) {
+  LossScale* const scale = rules_.loss_scale;
+  const bool skips = scale != nullptr || rules_.non_finite == StepRules::NonFinite::kSkipped;
+  if (!skips && rules_.clip_norm == 0) return true;
+  const PlainTensorScope scope;
+  const Gradients gradients = gradients_of(groups, replica_->reducer());
+  if (skips) {
+    const LossScale::Reduction reduction{.wrapper = replica_.get(), .step = replica_->reducer().statistics().step};
+    const double factor = scale != nullptr ? scale->factor_of(reduction) : 1;
+    bool finite = unscale(gradients.averaged, factor);
+    if (gradients.some_are_own) finite = finite_on_all(replica_->job(), unscale(gradients.own, factor) && finite);
+    if (scale != nullptr) scale->update(finite, reduction);
+    if (!finite) return false;
+  }
+  if (rules_.clip_norm > 0) report_.norm = clip(gradients, rules_.clip_norm);
+  return true;
+}
+
+void StepGate::before_zero_grad() { replica_->before_zero_grad(this); }
+
+void StepGate::before_evaluations() {
+  report_ = {};
   const bool none = rules_.clip_norm == 0 && rules_.non_finite == StepRules::NonFinite::kTaken && !rules_.loss_scale;
   if (none) return;
   throw Error(
@@ -67,23 +131,31 @@ void StepGate::refuse_closure() const {
       ExitCode::kUsage);
 }
 
-bool StepGate::pass(Replica& replica, std::vector<torch::optim::OptimizerParamGroup>& groups) {
-  report_ = {};
-  report_.applied = reach_step_point(replica) == Verdict::kApply && prepare(groups);
-  return report_.applied;
+at::Tensor StepGate::evaluated(const at::Tensor& loss) {
+  if (replica_->reach_evaluation(this) != Verdict::kApply) {
+    throw Error(
+        "a rank could not do this evaluation of step(closure), so the step ends on all ranks; what kept it is logged. "
+        "Parameters and optimizer state are as the optimizer left them, equal on all ranks: catch this where that "
+        "rank's exception is caught, and go on with the next batch");
+  }
+  // A weighed loss is multiplied by its weight already. That of an empty batch is no number.
+  const double weight = replica_->reducer().statistics().weight;
+  std::vector<double> sums{weight > 0 ? loss.item<double>() : 0.0, weight};
+  throw_if_error(
+      comm::all_reduce(replica_->job().model_group(), comm::view(sums), comm::ReduceOp::kSum, {.tag = "loss"}).wait());
+  return at::full({}, sums[1] > 0 ? sums[0] / sums[1] : 0.0, loss.options().requires_grad(false));
 }
 
-bool StepGate::prepare(std::vector<torch::optim::OptimizerParamGroup>& groups) {
-  const PlainTensorScope scope;
-  LossScale* const scale = rules_.loss_scale;
-  const bool skips = scale != nullptr || rules_.non_finite == StepRules::NonFinite::kSkipped;
-  if (skips) {
-    const bool finite = unscale(gradients_of(groups), scale != nullptr ? scale->factor() : 1);
-    if (scale != nullptr) scale->update(finite);
-    if (!finite) return false;
-  }
-  if (rules_.clip_norm > 0) report_.norm = clip(gradients_of(groups), rules_.clip_norm);
-  return true;
+void StepGate::after_evaluations() {
+  replica_->job().count_step();
+  applied();
+}
+
+StepFollower::StepFollower(const torch::optim::Optimizer& optimizer)
+    : gate_(dynamic_cast<const StepGate*>(&optimizer)), seen_(gate_ != nullptr ? gate_->applied_steps() : 0) {}
+
+bool StepFollower::moves() {
+  return gate_ == nullptr || std::exchange(seen_, gate_->applied_steps()) != gate_->applied_steps();
 }
 
 }  // namespace trainer

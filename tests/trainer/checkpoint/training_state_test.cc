@@ -95,7 +95,7 @@ TEST(TrainingState, PartsThatOnlyOneSideHasAreNamedBeforeAnythingIsChanged) {
     Program other(job);
     fill(*other.net, 99);
     const auto before = other.net->parameters()[0].detach().clone();
-    Ema averages(*other.net, 0.5);
+    Ema averages(*other.net, other.optimizer, 0.5);
     TrainingState wanted = other.state();
     wanted.add("ema", averages).add("scale", scale);
     EXPECT_THAT(error_of([&] { load(job, run.path().string(), wanted); }),

@@ -156,6 +156,23 @@ TEST(Kinds, IgnoredOnesStayEachRanksOwn) {
   });
 }
 
+TEST(Kinds, AnIgnoredOneMayChangeOnOneRankAlone) {
+  run_jobs(2, [](const Job& job) {
+    Heads net;
+    fill(*net, 5);
+    DistributedDataParallel ddp(job, *net, {.ignore = {"right"}});
+    Sgd optimizer(ddp, net->parameters(), torch::optim::SGDOptions(0.1));
+    for (int step = 0; step < 3; ++step) {
+      if (step == 1 && job.rank == 1) net->right->weight.set_data(torch::zeros({5, 8}, torch::kFloat64));
+      optimizer.zero_grad();
+      mean_loss(net, samples(4, static_cast<uint64_t>(10 * step + job.rank))).backward();
+      optimizer.step();
+    }
+    const auto all = job.all_gather(net->trunk->weight.detach());
+    EXPECT_TRUE(same_bits(all[0], all[1]));
+  });
+}
+
 TEST(Kinds, UnknownNameInAListIsRefusedWithTheNamesThereAre) {
   run_jobs(1, [](const Job& job) {
     Heads net;

@@ -78,6 +78,20 @@ TEST(ModelChanges, ConversionThereAndBackIsTakenUp) {
       torch::kFloat32);
 }
 
+// As far as addresses go nothing has changed: only autograd's node is another one.
+TEST(ModelChanges, ConversionThereAndBackIntoTheSameMemoryIsTakenUp) {
+  expect_training_goes_on_after<Mlp>(
+      [](Mlp& net) {
+        for (auto& parameter : net->parameters()) {
+          const torch::Tensor memory = parameter.detach();
+          parameter.set_data(memory.to(torch::kFloat64));
+          parameter.set_data(memory);
+          ASSERT_EQ(parameter.const_data_ptr(), memory.const_data_ptr());
+        }
+      },
+      torch::kFloat32);
+}
+
 TEST(ModelChanges, LoadedWeightsAreTakenUp) {
   const std::filesystem::path file = std::filesystem::path(testing::TempDir()) / "model_changes.pt";
   Mlp saved;

@@ -131,6 +131,39 @@ TEST(Recompute, WithinAutocastIsReducedToTheMeanOfThePlainNets) {
   });
 }
 
+// Autocast keeps its 16-bit copies of weights as long as a scope lives. Those of a recomputation must go with it: the
+// optimizer writes the weights next.
+TEST(Recompute, WithinAutocastSeesTheWeightsOfEachStep) {
+  run_jobs(1, [](const Job& job) {
+    Mlp net, plain;
+    fill(*net, 5), fill(*plain, 5);
+    DistributedDataParallel ddp(job, *net), plain_ddp(job, *plain);
+    Sgd optimizer(ddp, net->parameters(), torch::optim::SGDOptions(0.5));
+    Sgd plain_optimizer(plain_ddp, plain->parameters(), torch::optim::SGDOptions(0.5));
+    for (int step = 0; step < 3; ++step) {
+      const Samples batch = samples(8, static_cast<uint64_t>(step));
+      const auto train = [&](Sgd& with, const std::function<torch::Tensor()>& forward) {
+        torch::Tensor loss;
+        with.zero_grad();
+        {
+          const Autocast autocast;
+          loss = torch::nn::functional::cross_entropy(forward().to(torch::kFloat32), batch.target);
+        }
+        loss.backward();
+        with.step();
+        return loss.detach();
+      };
+      const auto recomputed = train(
+          optimizer, [&] { return checkpoint([&](const torch::Tensor& x) { return net->forward(x); }, batch.data); });
+      const auto expected = train(plain_optimizer, [&] { return plain->forward(batch.data); });
+      EXPECT_TRUE(same_bits(recomputed, expected)) << "step " << step;
+    }
+    for (size_t i = 0; i < plain->parameters().size(); ++i) {
+      EXPECT_TRUE(same_bits(net->parameters()[i].detach(), plain->parameters()[i].detach())) << "parameter " << i;
+    }
+  });
+}
+
 // One rank: ranks as threads share the generator that dropout draws from.
 TEST(Recompute, UnderAWrapperDropsWhatThePlainNetDrops) {
   run_jobs(1, [](const Job& job) {
@@ -170,6 +203,34 @@ TEST(Recompute, OfSomeLayersOfAModelIsReducedOnceAtTheEnd) {
       }
       optimizer.step();
     }
+  });
+}
+
+// Each segment's backward is one of its own, so the layer's gradient grows after its bucket has gone.
+TEST(Recompute, ALayerInSeveralSegmentsNeedsABackwardWithoutOverlap) {
+  const auto train = [](const Job& job, Overlap overlap) {
+    Mlp net;
+    fill(*net, 4);
+    ReplicaOptions options = kSmallBuckets;
+    options.overlap = overlap;
+    DistributedDataParallel ddp(job, *net, options);
+    Sgd optimizer(ddp, net->parameters(), torch::optim::SGDOptions(0.1));
+    const auto twice = [&](const torch::Tensor& x) { return torch::relu(net->first(x)); };
+    for (int step = 0; step < 3; ++step) {
+      const Samples batch = samples(4, static_cast<uint64_t>(10 * step + job.rank));
+      optimizer.zero_grad();
+      const auto hidden = checkpoint(twice, batch.data) + checkpoint(twice, 2 * batch.data);
+      torch::nn::functional::cross_entropy(net->third(torch::relu(net->second(hidden))), batch.target).backward();
+      optimizer.step();
+    }
+    const auto all = job.all_gather(net->first->weight.detach());
+    EXPECT_TRUE(same_bits(all[0], all[1]));
+  };
+  run_jobs(2, [&](const Job& job) { train(job, Overlap::kOff); });
+  run_jobs(2, [&](const Job& job) {
+    EXPECT_THAT(error_of([&] { train(job, Overlap::kOn); }),
+                AllOf(HasSubstr("\"first."), HasSubstr("changed after its bucket was launched"),
+                      HasSubstr("wrap the model with Overlap::kOff")));
   });
 }
 

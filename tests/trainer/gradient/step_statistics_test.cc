@@ -68,7 +68,7 @@ TEST(StepTimeline, MomentsOfAStepAscendAndTheNextStepStartsAnew) {
     timeline.begin();
     timeline.gradient_arrived();
     timeline.ready(1);
-    timeline.backward_ended();
+    timeline.backward_ended(1);
     timeline.launched(0);
     timeline.launched(1);
     timeline.completed(0);

@@ -187,7 +187,8 @@ TEST(LossScale, GrowsAndFallsAsGradScalerDoes) {
 // these values in turn.
 TEST(Ema, HasTheNumbersOfAveragedModel) {
   torch::nn::Linear net(1, 1);
-  Ema ema(*net, 0.75);
+  const torch::optim::SGD optimizer(net->parameters(), torch::optim::SGDOptions(0.1));
+  Ema ema(*net, optimizer, 0.75);
   const std::vector<std::pair<float, float>> expected = {
       {1.0F, 1.0F}, {0.3F, 0.825F}, {-2.0F, 0.11875F}, {0.7F, 0.26406246F}};
   for (const auto& [weight, average] : expected) {
@@ -211,17 +212,17 @@ TEST(Ema, IsEqualOnAllRanksAndGoesOnFromItsState) {
     fill(*net, 1);
     DistributedDataParallel ddp(job, *net);
     Sgd optimizer = sgd(ddp, *net);
-    Ema whole(*net, 0.9), first(*net, 0.9);
+    Ema whole(*net, optimizer, 0.9), first(*net, optimizer, 0.9);
     std::optional<Ema> second;
     for (int step = 0; step < 6; ++step) {
+      if (step == 3) {
+        second.emplace(*net, optimizer, 0.9);
+        second->restore(first.state(), first.updates());
+      }
       optimizer.zero_grad();
       backward(net, job, step);
       optimizer.step();
       whole.update();
-      if (step == 3) {
-        second.emplace(*net, 0.9);
-        second->restore(first.state(), first.updates());
-      }
       (second ? *second : first).update();
     }
     for (size_t i = 0; i < whole.state().size(); ++i)
@@ -233,8 +234,9 @@ TEST(Ema, IsEqualOnAllRanksAndGoesOnFromItsState) {
 
 TEST(Ema, RefusesWhatItCannotServe) {
   torch::nn::Linear net(2, 3), other(2, 4);
-  EXPECT_THAT(error_of([&] { Ema(*net, 1); }), HasSubstr("decay of an average is 1"));
-  Ema ema(*net, 0.5), of_other(*other, 0.5);
+  const torch::optim::SGD optimizer(net->parameters(), torch::optim::SGDOptions(0.1));
+  EXPECT_THAT(error_of([&] { Ema(*net, optimizer, 1); }), HasSubstr("decay of an average is 1"));
+  Ema ema(*net, optimizer, 0.5), of_other(*other, optimizer, 0.5);
   EXPECT_THAT(error_of([&] { ema.restore({}, 1); }), HasSubstr("\"weight\", float32 [3, 2], is missing"));
   EXPECT_THAT(error_of([&] { ema.restore(of_other.state(), 1); }), HasSubstr("is float32 [4, 2] in the state"));
   const auto scope = ema.averages();

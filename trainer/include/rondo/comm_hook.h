@@ -54,7 +54,8 @@ class CommHook {
 /// Gradients travel in bfloat16: half the bytes. The sum is made in float32 and rounded once.
 std::shared_ptr<CommHook> bf16_hook();
 /// Gradients travel in float16, divided by the world size before they are rounded, so that a mean that fits does not
-/// overflow on the way.
+/// overflow on the way. Losses that were given to weigh() are multiplied by their counts, and their gradients do: take
+/// bf16_hook() there.
 std::shared_ptr<CommHook> fp16_hook();
 
 enum class Narrow : uint8_t { kFloat16, kBFloat16 };

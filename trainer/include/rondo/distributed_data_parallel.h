@@ -110,7 +110,8 @@ class DistributedDataParallel {
   void sync_batch_norm();
   /// This rank cannot do the step under way, for example because its forward threw and the program goes on. Its next
   /// step point or zero_grad() then makes all ranks skip the step and log `cause`. A backward that threw needs no call,
-  /// nor does a step point or zero_grad() inside the catch block.
+  /// nor does a step point or zero_grad() inside the catch block. Throws after a backward that came to its end: the
+  /// others apply that step.
   void skip_step(const std::string& cause);
   /// The step point of a plain LibTorch optimizer.
   void step(torch::optim::Optimizer& optimizer);

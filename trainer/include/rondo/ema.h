@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "rondo/optimizer.h"
+
 namespace rondo {
 
 /// An exponential moving average of a module's parameters: average = decay * average + (1 - decay) * parameter at each
@@ -16,11 +18,12 @@ namespace rondo {
 /// are those of torch.optim.swa_utils.AveragedModel with get_ema_multi_avg_fn(decay).
 class Ema {
  public:
-  /// `module` must outlive this; decay in [0, 1).
-  Ema(torch::nn::Module& module, double decay);
+  /// `module` and `optimizer`, which trains it, must outlive this; decay in [0, 1).
+  Ema(torch::nn::Module& module, const torch::optim::Optimizer& optimizer, double decay);
 
-  /// After each step that was applied.
+  /// After each step. The averages stay when a rondo::Optimizer has applied no step since the last update.
   void update();
+  /// Those that changed the averages.
   int64_t updates() const { return updates_; }
 
   /// As long as the scope lives the module has the averages for parameters, for evaluation or to be saved; its own come
@@ -46,6 +49,7 @@ class Ema {
   void swap();
   std::vector<std::string> names_;
   std::vector<at::Tensor> parameters_, averages_;
+  trainer::StepFollower follower_;
   const double decay_;
   int64_t updates_ = 0;
   bool swapped_ = false;

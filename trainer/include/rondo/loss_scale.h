@@ -9,7 +9,8 @@ namespace rondo {
 
 /// Multiplies losses so that small gradients survive in float16, and finds the factor: halved at every step whose
 /// gradients overflowed (which is skipped), doubled after `interval` good ones. The numbers are those of
-/// torch.amp.GradScaler. Reduced gradients are bit-equal on all ranks, so all find the same factor without a word.
+/// torch.amp.GradScaler. Reduced gradients are bit-equal on all ranks, so all find the same factor without a word. One
+/// scale may serve several optimizers.
 class LossScale {
  public:
   struct Options {
@@ -29,15 +30,31 @@ class LossScale {
   /// What backward() is called on.
   at::Tensor scale(const at::Tensor& loss) const;
   double factor() const { return state_.factor; }
-  /// The optimizer's: a step's gradients were finite, or not.
+  /// A step's gradients were finite, or not.
   void update(bool finite);
 
   const State& state() const { return state_; }
-  void restore(const State& state) { state_ = state; }
+  void restore(const State& state) {
+    state_ = state;
+    last_ = {};
+  }
+
+  /// The gradients of one reduction, which several optimizers of a wrapper may take in turn: they have one factor, and
+  /// count as one step.
+  struct Reduction {
+    const void* wrapper = nullptr;
+    int64_t step = 0;
+    bool operator==(const Reduction&) const = default;
+  };
+  double factor_of(const Reduction& reduction) const;
+  void update(bool finite, const Reduction& reduction);
 
  private:
   Options options_;
   State state_;
+  Reduction last_;
+  State before_last_;
+  bool last_was_finite_ = true;
 };
 
 }  // namespace rondo

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "rondo/optimizer.h"
 #include "rondo/rate_schedule.h"
 
 namespace rondo {
@@ -17,9 +18,10 @@ class RateScheduler {
   /// `optimizer` must outlive this.
   RateScheduler(torch::optim::Optimizer& optimizer, RateSchedule schedule);
 
-  /// After optimizer.step(): sets the rates of the next step.
-  void step() { restore(position_ + 1); }
-  /// Calls of step() so far.
+  /// After optimizer.step(), or once an epoch: sets the next rates. They stay when a rondo::Optimizer has applied no
+  /// step since the last call.
+  void step();
+  /// Calls of step() so far that set rates.
   int64_t position() const { return position_; }
   void restore(int64_t position);
   /// A rate for each group, as they are now.
@@ -30,6 +32,7 @@ class RateScheduler {
   const RateSchedule schedule_;
   std::vector<double> bases_;
   int64_t position_ = 0;
+  trainer::StepFollower follower_;
 };
 
 /// Lowers the rates of all groups of an optimizer by a Plateau.

@@ -39,6 +39,7 @@ struct StepStatistics {
   int64_t backward_end_us = 0;  // autograd had nothing left to do
   int64_t reduced_us = 0;       // every bucket was complete
   int64_t record_us = 0;        // the step record was complete
+  double weight = 1;            // of this rank in the mean
   int64_t exposed_us = 0;       // reduction that backward did not hide: record_us - backward_end_us
   int64_t bucket_count = 0;
   int64_t bucket_bytes = 0;
