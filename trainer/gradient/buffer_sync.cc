@@ -1,5 +1,7 @@
 #include "trainer/gradient/buffer_sync.h"
 
+#include <algorithm>
+
 #include "rondo/comm/collectives.h"
 #include "trainer/gradient/model_content.h"
 #include "trainer/torch_bridge/torch_compat.h"
@@ -41,15 +43,17 @@ BufferSynchroniser::BufferSynchroniser(const std::vector<NamedTensor>& buffers, 
   }
 }
 
-comm::Status BufferSynchroniser::run(comm::Group& group) const {
+comm::Status BufferSynchroniser::run(comm::Group& group, const StepRecord& agreed) const {
   const PlainTensorScope scope;
-  RONDO_TRY(broadcast_tensors(group, broadcast_, "buffers"));
+  const int first = agreed.first_with_data();
+  RONDO_TRY(broadcast_tensors(group, broadcast_, "buffers", {.rank = std::max(first, 0)}));
+  const double weight = first < 0 || !agreed.idle[static_cast<size_t>(group.rank())] ? 1.0 : 0.0;
   std::vector<at::Tensor> dense;
   std::vector<comm::Work> works;
   for (const NamedTensor& buffer : mean_) {
     dense.push_back(is_dense(buffer.tensor) ? buffer.tensor : buffer.tensor.contiguous());
     works.push_back(comm::all_reduce(group, view_of(dense.back()), comm::ReduceOp::kWeightedMean,
-                                     {.tag = "buffer \"" + buffer.name + "\""}));
+                                     {.tag = "buffer \"" + buffer.name + "\"", .weight = weight}));
   }
   for (size_t i = 0; i < works.size(); ++i) {
     RONDO_TRY(works[i].wait());

@@ -24,7 +24,7 @@ Replica::Replica(std::shared_ptr<JobState> job, torch::nn::Module& module, const
     reducer.observe = [state = job_.get()](const StepStatistics& s) { state->log(LogLevel::kDebug, s.text()); };
   }
   reducer.counts_nothing = [state = job_.get()] { return state->out_of_data(); };
-  reducer.after_reduction = [this] { return synchronise_buffers(); };
+  reducer.after_reduction = [this](const StepRecord& agreed) { return synchronise_buffers(agreed); };
   reducer.disarmed = [this] {
     const void* const exclusive = job_->exclusive();
     return exclusive != nullptr && exclusive != this;
@@ -46,10 +46,10 @@ comm::Result<std::vector<GradientParameter>> Replica::adopt_model(const std::str
   return std::move(content.gradients);
 }
 
-comm::Status Replica::synchronise_buffers() {
+comm::Status Replica::synchronise_buffers(const StepRecord& agreed) {
   if (!buffers_.has_work()) return {};
   try {
-    return buffers_.run(job_->model_group());
+    return buffers_.run(job_->model_group(), agreed);
   } catch (const std::exception& error) {
     return comm::Status(comm::Code::kAborted, std::string("ReplicaOptions::reduce_buffer threw: ") + error.what(),
                         {.rank = gradient_group_.rank(), .operation = "buffers"});

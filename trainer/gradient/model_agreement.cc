@@ -22,8 +22,8 @@ int64_t checksum(const std::string& text) {
   return static_cast<int64_t>(sum);
 }
 
-Status broadcast_bytes(comm::Group& group, comm::BufferView bytes, const std::string& tag) {
-  return comm::broadcast(group, bytes, {.rank = 0}, {.tag = tag}).wait();
+Status broadcast_bytes(comm::Group& group, comm::BufferView bytes, comm::Root root, const std::string& tag) {
+  return comm::broadcast(group, bytes, root, {.tag = tag}).wait();
 }
 
 }  // namespace
@@ -73,14 +73,15 @@ Status compare_models(comm::Group& group, const ModelTable& mine) {
   return {};
 }
 
-Status broadcast_tensors(comm::Group& group, const std::vector<NamedTensor>& tensors, const std::string& what) {
+Status broadcast_tensors(comm::Group& group, const std::vector<NamedTensor>& tensors, const std::string& what,
+                         comm::Root root) {
   if (group.world_size() == 1) return {};
   const PlainTensorScope scope;
   std::vector<uint8_t> packed;
   std::vector<at::Tensor> members;  // of `packed`, dense
   const auto flush = [&]() -> Status {
     if (members.empty()) return {};
-    RONDO_TRY(broadcast_bytes(group, comm::view(packed), what));
+    RONDO_TRY(broadcast_bytes(group, comm::view(packed), root, what));
     size_t at = 0;
     for (const at::Tensor& member : members) {
       if (member.nbytes() > 0) std::memcpy(member.mutable_data_ptr(), packed.data() + at, member.nbytes());
@@ -95,7 +96,7 @@ Status broadcast_tensors(comm::Group& group, const std::vector<NamedTensor>& ten
     const at::Tensor bytes = dense ? named.tensor.detach() : named.tensor.contiguous();
     const auto byte_count = static_cast<int64_t>(bytes.nbytes());
     if (!dense || byte_count > kPackedBytes) {
-      RONDO_TRY(broadcast_bytes(group, bytes_of(bytes), what + " \"" + named.name + "\""));
+      RONDO_TRY(broadcast_bytes(group, bytes_of(bytes), root, what + " \"" + named.name + "\""));
       if (!dense) named.tensor.detach().copy_(bytes);
       continue;
     }

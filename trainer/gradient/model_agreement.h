@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "rondo/comm/collectives.h"
 #include "rondo/comm/group.h"
 #include "rondo/comm/status.h"
 #include "trainer/gradient/model_table.h"
@@ -21,8 +22,9 @@ std::string describe_parameter(const at::Tensor& parameter);
 /// Collective. kMismatch on every rank, with the same words, when one table differs from rank 0's.
 comm::Status compare_models(comm::Group& group, const ModelTable& mine);
 
-/// Collective. Gives every rank the bytes of rank 0, any dtype, below autograd and its version counters. Small tensors
+/// Collective. Gives every rank the bytes of `root`, any dtype, below autograd and its version counters. Small tensors
 /// travel together.
-comm::Status broadcast_tensors(comm::Group& group, const std::vector<NamedTensor>& tensors, const std::string& what);
+comm::Status broadcast_tensors(comm::Group& group, const std::vector<NamedTensor>& tensors, const std::string& what,
+                               comm::Root root = {.rank = 0});
 
 }  // namespace rondo::trainer

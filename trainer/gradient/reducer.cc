@@ -412,8 +412,10 @@ Status Reducer::exchange_record(Outcome outcome, StepRecord& agreed) {
   StepRecord mine{.weighed = weight_.given() && !failed,
                   .unweighed = !weight_.given() && !failed && !counts_nothing(),
                   .failed = std::vector<bool>(static_cast<size_t>(shape.world_size)),
+                  .idle = std::vector<bool>(static_cast<size_t>(shape.world_size)),
                   .used = used_};
   mine.failed[group_.rank()] = failed;
+  mine.idle[group_.rank()] = weight() == 0;
   mine.times.resize(static_cast<size_t>(shape.world_size));
   mine.times[static_cast<size_t>(group_.rank())] = timeline_.mine();
   if (alone_) {
@@ -454,7 +456,7 @@ Status Reducer::finish(Outcome outcome) {
     if (options_.observe) options_.observe(timeline_.last());
     const bool failed = agreed.any_failed();
     if (!failed) settle(agreed);
-    if (!failed && options_.after_reduction) status = options_.after_reduction();
+    if (!failed && options_.after_reduction) status = options_.after_reduction(agreed);
     std::string cause;
     if (status.ok() && failed) {
       const std::string own = !first_error_.ok() ? first_error_.message() : "its backward threw";

@@ -46,7 +46,7 @@ class Replica {
   std::optional<std::string> new_exception_text();
   void look_for_exception();
   comm::Result<std::vector<GradientParameter>> adopt_model(const std::string& occasion);
-  comm::Status synchronise_buffers();
+  comm::Status synchronise_buffers(const StepRecord& agreed);
 
   std::shared_ptr<JobState> job_;  // shared with the Job's copies
   torch::nn::Module& module_;      // the user's

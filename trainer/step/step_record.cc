@@ -35,7 +35,9 @@ int64_t get_number(const std::vector<uint8_t>& bytes, size_t at) {
   return value;
 }
 
-size_t times_begin(StepRecordShape shape) { return 1 + bit_bytes(shape.world_size) + bit_bytes(shape.parameter_count); }
+size_t idle_begin(StepRecordShape shape) { return 1 + bit_bytes(shape.world_size); }
+size_t used_begin(StepRecordShape shape) { return idle_begin(shape) + bit_bytes(shape.world_size); }
+size_t times_begin(StepRecordShape shape) { return used_begin(shape) + bit_bytes(shape.parameter_count); }
 
 }  // namespace
 
@@ -47,6 +49,11 @@ std::string StepRecord::failed_ranks() const {
   return text;
 }
 
+int StepRecord::first_with_data() const {
+  const auto first = std::ranges::find(idle, false);
+  return first == idle.end() ? -1 : static_cast<int>(first - idle.begin());
+}
+
 int64_t record_bytes(StepRecordShape shape) {
   return static_cast<int64_t>(times_begin(shape) + kTimesBytes * static_cast<size_t>(shape.world_size));
 }
@@ -55,7 +62,8 @@ std::vector<uint8_t> encode(const StepRecord& record, StepRecordShape shape) {
   std::vector<uint8_t> bytes(static_cast<size_t>(record_bytes(shape)), 0);
   bytes[0] = static_cast<uint8_t>((record.weighed ? kWeighed : 0) | (record.unweighed ? kUnweighed : 0));
   put_bits(bytes, 1, record.failed);
-  put_bits(bytes, 1 + bit_bytes(shape.world_size), record.used);
+  put_bits(bytes, idle_begin(shape), record.idle);
+  put_bits(bytes, used_begin(shape), record.used);
   for (size_t rank = 0; rank < record.times.size(); ++rank) {
     const size_t at = times_begin(shape) + kTimesBytes * rank;
     put_number(bytes, at, record.times[rank].first_gradient_us);
@@ -73,7 +81,8 @@ StepRecord decode_step_record(const std::vector<uint8_t>& bytes, StepRecordShape
   return {.weighed = (bytes[0] & kWeighed) != 0,
           .unweighed = (bytes[0] & kUnweighed) != 0,
           .failed = get_bits(bytes, 1, shape.world_size),
-          .used = get_bits(bytes, 1 + bit_bytes(shape.world_size), shape.parameter_count),
+          .idle = get_bits(bytes, idle_begin(shape), shape.world_size),
+          .used = get_bits(bytes, used_begin(shape), shape.parameter_count),
           .times = std::move(times)};
 }
 

@@ -139,6 +139,47 @@ TEST(Lockstep, ARankWithoutDataTakesPartInBatchNormOverAllRanks) {
   });
 }
 
+// Ranks have 0, 3 and 5 batches, and each its own BatchNorm.
+TEST(Lockstep, RunningStatisticsAreThoseOfRanksThatHaveData) {
+  const std::vector<uint64_t> counts{0, 3, 5};
+  const auto data_of = [](uint64_t rank, uint64_t step) { return batch_of(6, 10 * rank + step); };
+  for (const BufferSync policy : {BufferSync::kBroadcast, BufferSync::kMean}) {
+    run_jobs(3, [&](const Job& job) {
+      torch::nn::Sequential net(torch::nn::BatchNorm1d(12), torch::nn::Linear(12, 5));
+      net->to(torch::kFloat64);
+      ReplicaOptions options;
+      options.buffers = policy;
+      DistributedDataParallel ddp(job, *net, options);
+      Sgd optimizer(ddp, net->parameters(), torch::optim::SGDOptions(0.1));
+      const auto rank = static_cast<uint64_t>(job.rank);
+      std::vector<Batch> mine;
+      for (uint64_t step = 0; step < counts[rank]; ++step) mine.push_back(data_of(rank, step));
+      for (auto& batch : job.lockstep(mine)) {
+        optimizer.zero_grad();
+        torch::nn::functional::cross_entropy(net->forward(batch.data), batch.target).backward();
+        optimizer.step();
+      }
+      auto mean = torch::zeros({12}, torch::kFloat64), variance = torch::ones({12}, torch::kFloat64);
+      for (uint64_t step = 0; step < 5; ++step) {
+        std::vector<torch::Tensor> means, variances;
+        for (uint64_t of = 0; of < 3; ++of) {
+          if (step >= counts[of] || (policy == BufferSync::kBroadcast && !means.empty())) continue;
+          means.push_back(mean.clone());
+          variances.push_back(variance.clone());
+          (void)torch::batch_norm(data_of(of, step).data, {}, {}, means.back(), variances.back(), /*training=*/true,
+                                  0.1, 1e-5, false);
+        }
+        mean = torch::stack(means).mean(0);
+        variance = torch::stack(variances).mean(0);
+      }
+      const auto buffers = net->named_buffers();
+      EXPECT_LE((buffers["0.running_mean"] - mean).abs().max().item<double>(), kClose) << "rank " << job.rank;
+      EXPECT_LE((buffers["0.running_var"] - variance).abs().max().item<double>(), kClose) << "rank " << job.rank;
+      EXPECT_EQ(buffers["0.num_batches_tracked"].item<int64_t>(), 5) << "rank " << job.rank;
+    });
+  }
+}
+
 TEST(Lockstep, NoDataAnywhereIsNoRound) {
   run_jobs(2, [](const Job& job) {
     std::vector<Batch> none;
@@ -225,6 +266,20 @@ TEST(Weights, OfMaskedTokensGiveTheMeanOverAllTokensThatCount) {
       const auto difference = net->parameters()[i].grad() - reference->parameters()[i].grad();
       EXPECT_LE(difference.abs().max().item<double>(), kClose) << "parameter " << i;
     }
+  });
+}
+
+TEST(Weights, ARankThatWeighsNothingLeavesTheBuffersToTheOthers) {
+  run_jobs(2, [](const Job& job) {
+    torch::nn::Sequential net(torch::nn::BatchNorm1d(12), torch::nn::Linear(12, 5));
+    net->to(torch::kFloat64);
+    DistributedDataParallel ddp(job, *net);
+    const Batch mine = batch_of(4 * job.rank, 1);
+    const auto loss = torch::nn::functional::cross_entropy(net->forward(mine.data), mine.target);
+    ddp.weigh(loss, static_cast<double>(mine.target.size(0))).backward();
+    const auto expected = 0.1 * batch_of(4, 1).data.mean(0);
+    EXPECT_LE((net->named_buffers()["0.running_mean"] - expected).abs().max().item<double>(), kClose)
+        << "rank " << job.rank;
   });
 }
 

@@ -13,8 +13,10 @@ TEST(StepRecord, BitOrOfAllRanksHoldsEveryFailureAndEveryUse) {
       StepRecord mine{.weighed = rank == 1,
                       .unweighed = rank != 1,
                       .failed = std::vector<bool>(world_size),
+                      .idle = std::vector<bool>(world_size),
                       .used = std::vector<bool>(shape.parameter_count)};
       mine.failed[rank] = rank % 4 == 2;
+      mine.idle[rank] = rank % 3 == 0;
       mine.used[rank] = true;
       const auto bytes = encode(mine, shape);
       ASSERT_EQ(bytes.size(), all.size());
@@ -23,7 +25,11 @@ TEST(StepRecord, BitOrOfAllRanksHoldsEveryFailureAndEveryUse) {
     const StepRecord agreed = decode_step_record(all, shape);
     EXPECT_EQ(agreed.weighed, world_size > 1);
     EXPECT_TRUE(agreed.unweighed);
-    for (int rank = 0; rank < world_size; ++rank) EXPECT_EQ(agreed.failed[rank], rank % 4 == 2) << rank;
+    for (int rank = 0; rank < world_size; ++rank) {
+      EXPECT_EQ(agreed.failed[rank], rank % 4 == 2) << rank;
+      EXPECT_EQ(agreed.idle[rank], rank % 3 == 0) << rank;
+    }
+    EXPECT_EQ(agreed.first_with_data(), world_size == 1 ? -1 : 1);
     for (int i = 0; i < shape.parameter_count; ++i) EXPECT_EQ(agreed.used[i], i < world_size) << i;
     if (world_size == 8) {
       EXPECT_EQ(agreed.failed_ranks(), "rank 2, rank 6");
@@ -33,7 +39,7 @@ TEST(StepRecord, BitOrOfAllRanksHoldsEveryFailureAndEveryUse) {
 
 TEST(StepRecord, BitOrGathersTheTimesOfEveryRank) {
   const StepRecordShape shape{.world_size = 3, .parameter_count = 9};
-  EXPECT_EQ(record_bytes(shape), 1 + 1 + 2 + 3 * 8);
+  EXPECT_EQ(record_bytes(shape), 1 + 1 + 1 + 2 + 3 * 8);
   std::vector<uint8_t> all(static_cast<size_t>(record_bytes(shape)), 0);
   const std::vector<RankTimes> times{{.first_gradient_us = 1, .last_gradient_us = 0x12345678},
                                      {.first_gradient_us = 0, .last_gradient_us = 255},

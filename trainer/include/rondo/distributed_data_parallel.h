@@ -23,8 +23,8 @@ class Replica;  // private to Rondo
 }
 
 enum class Overlap : uint8_t { kOn, kOff };
-/// What becomes of a buffer at the end of each synced backward: rank 0's value for all; the mean over ranks (integer
-/// and bool buffers: rank 0's value); ReplicaOptions::reduce_buffer; nothing.
+/// What a buffer gets at the end of a synced backward: the value of the lowest rank with data (rank 0, unless it ran
+/// out); the mean over ranks with data (integers and bools: as before); ReplicaOptions::reduce_buffer; nothing.
 enum class BufferSync : uint8_t { kBroadcast, kMean, kCustom, kNone };
 /// Whether a backward may leave parameters without a gradient. kRefused: it throws, naming them and their modules, and
 /// all ranks skip the step.
