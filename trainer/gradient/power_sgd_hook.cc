@@ -98,10 +98,12 @@ class PowerSgd final : public CommHook {
     for (size_t i = 0; i < ps.size(); ++i) {
       const Factored& factored = flight.factored[i];
       const at::Tensor result = ps[i].matmul(qs[i].t());
+      factored.gradient.copy_(result.view(factored.gradient.sizes()));
+      // An overflow on some rank, which all see here alike: remembered, it would spoil every later step.
+      if (!at::isfinite(qs[i]).all().item<bool>()) continue;
       Memory& memory = memories_[factored.name];
       memory.q = qs[i];
       if (options_.use_error_feedback && bucket.weight > 0) memory.error = factored.matrix.sub(result);
-      factored.gradient.copy_(result.view(factored.gradient.sizes()));
     }
   }
 

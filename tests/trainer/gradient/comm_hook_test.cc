@@ -1,6 +1,8 @@
 // Comm hooks: what they leave in the gradients, and their state.
 #include <torch/torch.h>
 
+#include <limits>
+
 #include "tests/trainer/gradient/nets.h"
 
 namespace rondo::test {
@@ -175,6 +177,34 @@ TEST(CommHook, SetWithinAStepKeepsWhatTheStepHasGathered) {
   }
 }
 
+// Matrix products of a hook would lose digits there.
+TEST(CommHook, BackwardInsideAnAutocastScopeReducesInFullPrecision) {
+  for (const bool factors : {false, true}) {
+    run_jobs(2, [&](const Job& job) {
+      Mlp net, reference;
+      fill(*net, 5), fill(*reference, 5);
+      DistributedDataParallel ddp(job, *net, kSmallBuckets);
+      if (factors) ddp.set_comm_hook(power_sgd_hook({.rank = 64, .start_step = 0, .min_compression_rate = 0}));
+      Sgd optimizer(ddp, net->parameters(), torch::optim::SGDOptions(0.0));
+      const auto backward = [](Mlp& of, uint64_t seed) {
+        const auto loss = mean_loss(of, samples(8, seed));
+        const Autocast scope;
+        loss.backward();
+      };
+      backward(reference, 10), backward(reference, 11);
+      std::vector<torch::Tensor> expected;
+      for (const auto& gradient : gradients_of(*reference)) expected.push_back(gradient / 2);
+      for (int step = 0; step < 2; ++step) {
+        optimizer.zero_grad();
+        backward(net, static_cast<uint64_t>(10 + job.rank));
+        EXPECT_LT(distance(gradients_of(*net), expected), 1e-5) << "step " << step << (factors ? ", PowerSGD" : "");
+        for (const auto& p : net->parameters()) EXPECT_EQ(p.grad().scalar_type(), torch::kFloat32);
+        optimizer.step();
+      }
+    });
+  }
+}
+
 TEST(PowerSgd, OfFullRankIsExact) {
   const auto exact = reduced(2, 3, [] { return nullptr; });
   const auto full =
@@ -208,6 +238,47 @@ TEST(PowerSgd, FeedsBackWhatItLost) {
   };
   const double with = distance(mean_of(true), exact[0]), without = distance(mean_of(false), exact[0]);
   EXPECT_LT(with, without / 2) << "with " << with << ", without " << without;
+}
+
+TEST(PowerSgd, WarmStartComesNearerToTheBestFactorsWithEachStep) {
+  constexpr int kSteps = 10;
+  const auto exact = reduced(2, 1, [] { return nullptr; });
+  const auto error_of_last_steps = [&](bool warm) {
+    const auto steps = reduced(2, kSteps, [&] {
+      return power_sgd_hook({.rank = 1, .start_step = 0, .use_error_feedback = false, .warm_start = warm});
+    });
+    double sum = 0;
+    for (int step = kSteps / 2; step < kSteps; ++step) sum += distance(steps[step], exact[0]);
+    return sum;
+  };
+  EXPECT_LT(error_of_last_steps(true), error_of_last_steps(false));
+}
+
+TEST(PowerSgd, AnOverflowThatWasSkippedLeavesNothingBehind) {
+  run_jobs(2, [](const Job& job) {
+    constexpr int kSteps = 30, kOverflow = 3;
+    Mlp net;
+    fill(*net, 5);
+    DistributedDataParallel ddp(job, *net, kSmallBuckets);
+    const auto hook = power_sgd_hook({.rank = 1, .start_step = 0});
+    ddp.set_comm_hook(hook);
+    Sgd optimizer(ddp, net->parameters(), torch::optim::SGDOptions(0.5));
+    optimizer.set_rules({.non_finite = StepRules::NonFinite::kSkipped});
+    double first = 0, last = 0;
+    for (int step = 0; step < kSteps; ++step) {
+      optimizer.zero_grad();
+      auto loss = mean_loss(net, samples(8, static_cast<uint64_t>(10 + job.rank)));
+      (step == 0 ? first : last) = loss.item<double>();
+      if (step == kOverflow && job.rank == 1) loss = loss * std::numeric_limits<float>::infinity();
+      loss.backward();
+      optimizer.step();
+      EXPECT_EQ(optimizer.last_step().applied, step != kOverflow) << "step " << step;
+      for (const auto& [name, tensor] : hook->state()) {
+        EXPECT_TRUE(torch::isfinite(tensor).all().item<bool>()) << name << " after step " << step;
+      }
+    }
+    EXPECT_LT(last, 0.9 * first);
+  });
 }
 
 TEST(PowerSgd, GoesOnFromItsStateAsIfItHadNotStopped) {
