@@ -79,6 +79,14 @@ Snapshot own_snapshot(const Job& job, const TrainingState& state, const SaveOpti
   manifest.config = options.config;
   manifest.metrics = options.metrics;
   if (state.sampler()) {
+    if (!state.sampler()->position_is_known()) {
+      throw Error(
+          "cannot save a checkpoint inside this epoch: the data loader has enforce_ordering(false), so which samples "
+          "its "
+          "workers have delivered is not known, and a resume would lose some. Give its options enforce_ordering(true) "
+          "(LibTorch's default), or save at the end of an epoch",
+          ExitCode::kUsage);
+    }
     const SamplerPosition at = state.sampler()->position();
     manifest.cursor = {.epoch = std::max<int64_t>(at.epoch, 0), .step = 0};
     manifest.seed = at.seed;

@@ -7,7 +7,9 @@
 #include <torch/serialize/archive.h>
 
 #include <algorithm>
+#include <deque>
 #include <mutex>
+#include <utility>
 
 #include "rondo/sampler.h"
 #include "trainer/init/gather.h"
@@ -24,17 +26,22 @@ struct SamplerState {
   std::mutex mutex;
   int64_t dataset_size;
   SamplerPosition at;
-  bool resumes = false;              // the next reset() keeps the position
+  bool resumes = false;              // the next pass keeps the position
   std::vector<int64_t> permutation;  // of `at.epoch`; empty: not drawn yet
+  // Of the pass.
+  LoaderHabits habits = {};
+  int64_t drawn = 0;          // samples; at.position of them were handed out
+  std::deque<int64_t> ahead;  // sizes of the batches between
+  size_t first_draws = 0;     // calls of next() until the loader hands out its first batch
 
   int64_t rank_size() const { return rank_size(rank); }
   int64_t rank_size(int of) const {
     if (options.partition != Partition::kExact) return (dataset_size + world_size - 1) / world_size;
     return dataset_size / world_size + (of < dataset_size % world_size ? 1 : 0);
   }
-  /// In the lengthened list: of what rank `of` draws after `drawn` others.
-  int64_t place(int of, int64_t drawn) const {
-    return options.partition == Partition::kBlocks ? of * rank_size(of) + drawn : of + drawn * world_size;
+  /// In the lengthened list: of what rank `of` draws after `before` others.
+  int64_t place(int of, int64_t before) const {
+    return options.partition == Partition::kBlocks ? of * rank_size(of) + before : of + before * world_size;
   }
   int64_t sample(int64_t at_place) const {
     const int64_t in_list =
@@ -42,7 +49,43 @@ struct SamplerState {
     return permutation[static_cast<size_t>(in_list)];
   }
 
-  void draw() {
+  void begin_pass(const LoaderHabits& of_loader) {
+    if (!resumes) {
+      ++at.epoch;
+      at.position = 0;
+    }
+    resumes = false;
+    habits = of_loader;
+    drawn = at.position;
+    ahead.clear();
+    first_draws = habits.drawn_ahead;
+    draw_permutation();
+  }
+
+  // Note [Batches drawn ahead]
+  // A loader with workers draws some batches before it hands out the first, and from then on one for each that it hands
+  // out, the oldest; at the end of the epoch it asks in vain. So every call but the first ones means that a batch went
+  // to the loop, and the position is what the loop was given.
+  std::vector<size_t> next(int64_t most) {
+    const int64_t before = drawn;
+    std::vector<size_t> batch(static_cast<size_t>(std::clamp<int64_t>(rank_size() - drawn, 0, most)));
+    for (size_t& index : batch) index = static_cast<size_t>(sample(place(rank, drawn++)));
+    if (habits.drops_last) {
+      if (std::ssize(batch) < most) batch.clear();
+      if (rank_size() - drawn < most) drawn = rank_size();  // nobody gets the rest
+    }
+    const bool hands_out = first_draws == 0;
+    first_draws -= hands_out ? 0 : batch.empty() ? first_draws : 1;
+    if (!batch.empty()) ahead.push_back(drawn - before);
+    if (hands_out && !ahead.empty()) {
+      at.position += ahead.front();
+      ahead.pop_front();
+    }
+    if (ahead.empty()) at.position = drawn;
+    return batch;
+  }
+
+  void draw_permutation() {
     permutation.resize(static_cast<size_t>(dataset_size));
     if (options.shuffle == Shuffle::kOff) {
       for (int64_t i = 0; i < dataset_size; ++i) permutation[i] = i;
@@ -53,6 +96,12 @@ struct SamplerState {
     std::copy_n(order.const_data_ptr<int64_t>(), dataset_size, permutation.begin());
   }
 };
+
+LoaderSampler::LoaderSampler(Sampler sampler, const torch::data::FullDataLoaderOptions& options)
+    : sampler_(std::move(sampler)),
+      habits_{.drawn_ahead = options.workers > 0 ? options.max_jobs : 0,
+              .drops_last = options.drop_last,
+              .in_order = options.enforce_ordering || options.workers <= 1} {}
 
 }  // namespace trainer
 
@@ -68,25 +117,20 @@ Sampler::Sampler(const Job& job, size_t size, const SamplerOptions& options)
 void Sampler::reset(std::optional<size_t> new_size) {
   const std::lock_guard lock(state_->mutex);
   if (new_size) state_->dataset_size = static_cast<int64_t>(*new_size);
-  if (!state_->resumes) {
-    ++state_->at.epoch;
-    state_->at.position = 0;
-  }
-  state_->resumes = false;
-  state_->draw();
+  state_->begin_pass({});
+}
+
+void Sampler::begin_pass(const trainer::LoaderHabits& habits) {
+  const std::lock_guard lock(state_->mutex);
+  state_->begin_pass(habits);
 }
 
 std::optional<std::vector<size_t>> Sampler::next(size_t batch_size) {
   const std::lock_guard lock(state_->mutex);
   trainer::SamplerState& state = *state_;
-  if (state.at.epoch < 0) return std::nullopt;
-  const int64_t left = state.rank_size() - state.at.position;
-  if (left <= 0 || state.permutation.empty()) return std::nullopt;
-  std::vector<size_t> indices(static_cast<size_t>(std::min(left, static_cast<int64_t>(batch_size))));
-  for (size_t& index : indices) {
-    index = static_cast<size_t>(state.sample(state.place(state.rank, state.at.position++)));
-  }
-  return indices;
+  if (state.at.epoch < 0 || state.permutation.empty()) return std::nullopt;
+  std::vector<size_t> batch = state.next(static_cast<int64_t>(batch_size));
+  return batch.empty() ? std::nullopt : std::optional(std::move(batch));
 }
 
 std::vector<std::vector<int64_t>> Sampler::samples_of_ranks() const {
@@ -160,12 +204,19 @@ SamplerPosition Sampler::position() const {
   return state_->at;
 }
 
+bool Sampler::position_is_known() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->habits.in_order || state_->ahead.empty();
+}
+
 void Sampler::restore(const SamplerPosition& position) {
   const std::lock_guard lock(state_->mutex);
   state_->at = position;
+  state_->drawn = position.position;
+  state_->ahead.clear();
   // A finished epoch is not gone into again.
   state_->resumes = position.epoch >= 0 && position.position < state_->rank_size();
-  if (state_->resumes) state_->draw();
+  if (state_->resumes) state_->draw_permutation();
 }
 
 }  // namespace rondo

@@ -1,7 +1,9 @@
 // What a checkpoint holds besides module, optimizer and sampler.
 #include "rondo/training_state.h"
 
+#include <climits>
 #include <filesystem>
+#include <functional>
 
 #include "tests/trainer/data/test_data.h"
 #include "tests/trainer/support/trainer_ranks.h"
@@ -207,6 +209,137 @@ TEST(TrainingState, SchedulesPlateausAndFurtherNetworksComeBack) {
     EXPECT_EQ(std::get<3>(seen()), 0.1 * 0.5 * 0.5);
     EXPECT_EQ(std::get<4>(seen()), std::get<4>(expected));
     EXPECT_EQ(std::get<5>(seen()), std::get<5>(expected));
+  });
+}
+
+/// Sample i is the number i.
+struct Counting : torch::data::datasets::Dataset<Counting> {
+  explicit Counting(size_t count) : count_(count) {}
+  torch::data::Example<> get(size_t index) override {
+    return {torch::full({1}, static_cast<int64_t>(index)), torch::zeros({1})};
+  }
+  std::optional<size_t> size() const override { return count_; }
+  size_t count_;
+};
+
+/// One pass of a loader; after `stop` batches `at_stop` is called and the pass left.
+std::vector<int64_t> pass(const Sampler& sampler, const torch::data::DataLoaderOptions& options, int stop = INT_MAX,
+                          const std::function<void()>& at_stop = {}) {
+  auto loader = torch::data::make_data_loader(Counting(22).map(torch::data::transforms::Stack<>()), sampler, options);
+  std::vector<int64_t> seen;
+  int batches = 0;
+  for (auto& batch : *loader) {
+    const auto* const data = batch.data.template const_data_ptr<int64_t>();
+    seen.insert(seen.end(), data, data + batch.data.numel());
+    if (++batches < stop) continue;
+    at_stop();
+    break;
+  }
+  return seen;
+}
+
+// 11 samples of each rank in batches of 2: five and a short one.
+TEST(Resume, InsideAnEpochLosesAndRepeatsNoSampleWhateverTheLoaderDrawsAhead) {
+  run_jobs(2, [](const Job& job) {
+    const auto options = [](size_t workers, size_t ahead) {
+      return torch::data::DataLoaderOptions(2).workers(workers).max_jobs(ahead);
+    };
+    for (const auto& loader : {options(0, 0), options(1, 1), options(2, 4), options(2, 3), options(3, 9),
+                               options(0, 0).drop_last(true), options(2, 4).drop_last(true)}) {
+      Sampler whole(job, 22, {.seed = 3});
+      const auto first_epoch = pass(whole, loader), second_epoch = pass(whole, loader);
+      const int batches = loader.drop_last() ? 5 : 6;
+      EXPECT_EQ(std::ssize(first_epoch), loader.drop_last() ? 10 : 11);
+      for (int stop = 1; stop <= batches; ++stop) {
+        SCOPED_TRACE(std::to_string(loader.workers()) + " workers, " + std::to_string(stop) + " batches");
+        Sampler sampler(job, 22, {.seed = 3}), resumed(job, 22);
+        SamplerPosition at;
+        auto seen = pass(sampler, loader, stop, [&] { at = sampler.position(); });
+        EXPECT_EQ(at.epoch, 0);
+        resumed.restore(at);
+        if (stop < batches) {
+          const auto rest = pass(resumed, loader);
+          seen.insert(seen.end(), rest.begin(), rest.end());
+        }
+        EXPECT_EQ(seen, first_epoch);
+        EXPECT_EQ(pass(resumed, loader), second_epoch);
+      }
+    }
+  });
+}
+
+TEST(Resume, OfACheckpointThatWasSavedWhileWorkersDrewAheadGoesOnWhereTheLoopStood) {
+  const TemporaryFolder run;
+  run_jobs(2, [&](const Job& job) {
+    const auto loader = torch::data::DataLoaderOptions(2).workers(2);
+    Program program(job);
+    Sampler whole(job, 22, {.seed = 3}), sampler(job, 22, {.seed = 3}), resumed(job, 22);
+    auto seen = pass(sampler, loader, 2,
+                     [&] { save(job, run.path().string(), TrainingState(*program.net, program.optimizer, sampler)); });
+    load(job, run.path().string(), TrainingState(*program.net, program.optimizer, resumed));
+    const auto rest = pass(resumed, loader);
+    seen.insert(seen.end(), rest.begin(), rest.end());
+    EXPECT_EQ(seen, pass(whole, loader));
+  });
+}
+
+TEST(Resume, IsRefusedAtTheSaveWhereTheOrderOfBatchesIsNotKnown) {
+  const TemporaryFolder run;
+  run_jobs(2, [&](const Job& job) {
+    Program program(job);
+    Sampler sampler(job, 22);
+    const TrainingState state(*program.net, program.optimizer, sampler);
+    const auto loader = torch::data::DataLoaderOptions(2).workers(2).enforce_ordering(false);
+    pass(sampler, loader, 2, [&] {
+      EXPECT_THAT(error_of([&] { save(job, run.path().string(), state); }),
+                  job.rank == 0 ? HasSubstr("enforce_ordering(true)") : HasSubstr("rank 0 could not"));
+    });
+    pass(sampler, loader);
+    save(job, run.path().string(), state);  // at the end of an epoch
+  });
+}
+
+TEST(Broadcast, MakesACheckpointThatRankZeroAloneLoadedEverybodys) {
+  const TemporaryFolder folder;
+  const std::string net_file = (folder.path() / "net.pt").string(),
+                    optimizer_file = (folder.path() / "optimizer.pt").string();
+  const auto make = [](uint64_t seed) {
+    torch::nn::Sequential net(torch::nn::Linear(12, 6), torch::nn::BatchNorm1d(6), torch::nn::Linear(6, 5));
+    fill(*net, seed);
+    return net;
+  };
+  const auto options = torch::optim::SGDOptions(0.1).momentum(0.9);
+  torch::nn::Sequential trained = make(1);
+  torch::optim::SGD plain(trained->parameters(), options);
+  const auto plain_step = [&](uint64_t step) {
+    plain.zero_grad();
+    mean_loss(trained, samples(8, step)).backward();
+    plain.step();
+  };
+  for (uint64_t step = 0; step < 3; ++step) plain_step(step);
+  torch::save(trained, net_file);
+  torch::save(plain, optimizer_file);
+  plain_step(3);
+  run_jobs(3, [&](const Job& job) {
+    torch::nn::Sequential net = make(static_cast<uint64_t>(100 + job.rank));
+    net->forward(samples(4, static_cast<uint64_t>(job.rank)).data);  // statistics of its own
+    if (job.rank == 0) torch::load(net, net_file);
+    DistributedDataParallel ddp(job, *net);
+    Optimizer<torch::optim::SGD> optimizer(ddp, net->parameters(), options);
+    if (job.rank == 0) torch::load(optimizer, optimizer_file);
+    EXPECT_FALSE(state_differences(job, *net, optimizer).empty()) << "the optimizer's state is rank 0's alone";
+    broadcast(job, optimizer);
+    EXPECT_TRUE(state_differences(job, *net, optimizer).empty());
+    // Every rank has the data of the plain program, so each must go on as it did.
+    optimizer.zero_grad();
+    mean_loss(net, samples(8, 3)).backward();
+    optimizer.step();
+    for (const auto& item : trained->named_parameters()) {
+      EXPECT_TRUE(torch::allclose(net->named_parameters()[item.key()], item.value(), 1e-5, 1e-6)) << item.key();
+    }
+    for (const auto& item : trained->named_buffers()) {
+      EXPECT_TRUE(torch::allclose(net->named_buffers()[item.key()], item.value(), 1e-5, 1e-6)) << item.key();
+    }
   });
 }
 
