@@ -215,30 +215,40 @@ at::Tensor batch_norm(const at::Tensor& input, const std::optional<at::Tensor>& 
   return Normalise::apply(input, defined(weight), defined(bias), call, std::move(shared));
 }
 
+/// False when `module` is no Impl.
 template <typename Impl>
-void take(const torch::nn::Module& module, std::vector<at::Tensor>& keys) {
+bool take(const torch::nn::Module& module, std::vector<at::Tensor>& keys) {
   const auto* norm = dynamic_cast<const Impl*>(&module);
-  if (norm == nullptr) return;
+  if (norm == nullptr) return false;
   for (const at::Tensor& key : {norm->running_mean, norm->weight})
     if (key.defined()) keys.push_back(key);
+  return true;
 }
 
 }  // namespace
 
 SyncBatchNorm::SyncBatchNorm(const comm::Group& group, const torch::nn::Module& module)
     : shared_(std::make_shared<Shared>(Shared{group})) {
-  const auto look_at = [&](const torch::nn::Module& part) {
-    take<torch::nn::BatchNorm1dImpl>(part, keys_);
-    take<torch::nn::BatchNorm2dImpl>(part, keys_);
-    take<torch::nn::BatchNorm3dImpl>(part, keys_);
+  std::string unknown;
+  const auto look_at = [&](const std::string& path, const torch::nn::Module& part) {
+    const size_t before = keys_.size();
+    const bool is_norm = take<torch::nn::BatchNorm1dImpl>(part, keys_) ||
+                         take<torch::nn::BatchNorm2dImpl>(part, keys_) || take<torch::nn::BatchNorm3dImpl>(part, keys_);
+    if (is_norm && keys_.size() == before)
+      unknown += (unknown.empty() ? "\"" : ", \"") + path + "\" (" + part.name() + ")";
   };
-  look_at(module);
-  for (const auto& part : module.modules(/*include_self=*/false)) look_at(*part);
+  look_at("", module);
+  for (const auto& part : module.named_modules("", /*include_self=*/false)) look_at(part.key(), *part.value());
+  if (!unknown.empty()) {
+    throw Error("sync_batch_norm(): " + unknown +
+                    " has neither a weight (affine(false)) nor running statistics (track_running_stats(false)), so its "
+                    "calls cannot be told from those of other layers and would see this rank's batch only. Give it one "
+                    "of the two",
+                ExitCode::kUsage);
+  }
   if (keys_.empty()) {
-    throw Error(
-        "sync_batch_norm(): the module has no BatchNorm with a weight or running statistics. Are the layers registered "
-        "with register_module()?",
-        ExitCode::kUsage);
+    throw Error("sync_batch_norm(): the module has no BatchNorm. Are the layers registered with register_module()?",
+                ExitCode::kUsage);
   }
   for (const at::Tensor& key : keys_) Registry::global().add(key, shared_);
 }

@@ -24,7 +24,8 @@ namespace rondo::trainer {
 
 class SyncBatchNorm {
  public:
-  /// Registers every BatchNorm in `module`, until this is destroyed. Throws when there is none.
+  /// Registers every BatchNorm in `module`, until this is destroyed. Throws when there is none, or one without
+  /// weight and running statistics: nothing would tell its calls from others.
   SyncBatchNorm(const comm::Group& group, const torch::nn::Module& module);
   ~SyncBatchNorm();
   SyncBatchNorm(const SyncBatchNorm&) = delete;

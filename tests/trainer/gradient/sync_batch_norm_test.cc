@@ -7,6 +7,7 @@
 namespace rondo::test {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 /// A typed member, a module inside Sequential and one without weights, on `Dims`-dimensional images (0: features).
@@ -152,6 +153,13 @@ TEST(SyncBatchNorm, SaysWhatItCannotDo) {
     Mlp plain;
     DistributedDataParallel without(job, *plain);
     EXPECT_THAT(error_of([&] { without.sync_batch_norm(); }), HasSubstr("has no BatchNorm"));
+    torch::nn::Sequential bare(
+        torch::nn::BatchNorm1d(12), torch::nn::Linear(12, 3),
+        torch::nn::BatchNorm1d(torch::nn::BatchNormOptions(3).affine(false).track_running_stats(false)));
+    DistributedDataParallel bare_ddp(job, *bare);
+    EXPECT_THAT(error_of([&] { bare_ddp.sync_batch_norm(); }),
+                AllOf(HasSubstr("\"2\" (torch::nn::BatchNorm1dImpl)"), HasSubstr("affine(false)"),
+                      ::testing::Not(HasSubstr("\"0\""))));
     torch::nn::Sequential net(torch::nn::BatchNorm2d(3));
     DistributedDataParallel ddp(job, *net);
     ddp.sync_batch_norm();
