@@ -20,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include "rondo/comm/bootstrap.h"
 #include "rondo/error.h"
 
 namespace rondo {
@@ -42,6 +43,13 @@ bool is_set(const char* name) { return std::getenv(name) != nullptr && *std::get
 void die_with(pid_t parent) {
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && ::getppid() == parent) return;
   ::_exit(128 + SIGKILL);  // the parent died before that line
+}
+
+/// Whether somebody else started this process as a rank. A launcher of one task started a program, not ranks.
+bool is_a_rank() {
+  if (is_set("WORLD_SIZE") || is_set("RONDO_STORE")) return true;
+  const auto bootstrap = comm::read_bootstrap({}, comm::process_environment());
+  return !bootstrap.ok() || bootstrap->at.world_size > 1;  // init() says what is wrong with the variables
 }
 
 int processors() {
@@ -204,7 +212,7 @@ std::optional<SpawnOutcome> spawn(int argc, char** argv, const SpawnOptions& opt
     die_with(static_cast<pid_t>(std::strtol(std::getenv(kParentVariable), nullptr, 10)));
     return std::nullopt;
   }
-  if (is_set("WORLD_SIZE") || is_set("RONDO_STORE")) return std::nullopt;
+  if (is_a_rank()) return std::nullopt;
   if (options.ranks < 1 || options.ranks > kMostRanks || options.threads < 0) {
     throw Error("spawn: " + std::to_string(options.ranks) + " ranks of " + std::to_string(options.threads) +
                     " threads; expected 1 to " + std::to_string(kMostRanks) + " ranks and no negative threads",

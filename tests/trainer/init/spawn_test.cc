@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <functional>
 #include <string>
 
 #include "tests/support/process.h"
@@ -37,6 +38,37 @@ TEST(Spawn, IsARankItselfWhereALauncherStartedTheProgram) {
   const Ended ended = run_in_empty_folder(RONDO_PROGRAM " run --nproc-per-node 2 " RONDO_SPAWN_WORKER " well");
   EXPECT_EQ(ended.exit_code, 0) << ended.output;
   EXPECT_THAT(ended.output, HasSubstr("rank 1 of 2 says well, sum 3"));
+}
+
+/// Two tasks of the spawn worker, each with the variables that `of_task` gives its number.
+Ended run_two_tasks(const std::function<std::string(const std::string& task)>& of_task) {
+  const auto task = [&](const std::string& number) {
+    return "env " + of_task(number) + " " RONDO_SPAWN_WORKER " well";
+  };
+  return run_in_empty_folder("sh -c '" + task("1") + " & " + task("0") + "; wait'");
+}
+
+TEST(Spawn, IsARankItselfInATaskOfSrunOrMpirun) {
+  const std::string own = std::to_string(::getpid());  // names the job: no other one of this host may meet it
+  const auto slurm = [&](const std::string& task, const std::string& tasks) {
+    return "SLURM_JOB_ID=" + own + " SLURM_STEP_ID=0 SLURM_PROCID=" + task + " SLURM_LOCALID=" + task +
+           " SLURM_NODEID=0 SLURM_NTASKS=" + tasks + " SLURM_STEP_NUM_TASKS=" + tasks +
+           " SLURM_STEP_TASKS_PER_NODE=" + tasks + " SLURM_STEP_NODELIST=vm";
+  };
+  const auto open_mpi = [&](const std::string& task) {
+    return "OMPI_COMM_WORLD_RANK=" + task + " OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_LOCAL_RANK=" + task +
+           " OMPI_COMM_WORLD_LOCAL_SIZE=2 PMIX_RANK=" + task + " PMIX_NAMESPACE=" + own;
+  };
+  for (const Ended& ended :
+       {run_two_tasks([&](const std::string& task) { return slurm(task, "2"); }), run_two_tasks(open_mpi)}) {
+    EXPECT_EQ(ended.exit_code, 0) << ended.output;
+    for (const std::string rank : {"0", "1"})
+      EXPECT_THAT(ended.output, HasSubstr("rank " + rank + " of 2 says well, sum 3"));
+    EXPECT_THAT(ended.output, ::testing::Not(HasSubstr("parent")));
+  }
+  const Ended one_task = run_in_empty_folder("env " + slurm("0", "1") + " " RONDO_SPAWN_WORKER " well");
+  EXPECT_EQ(one_task.exit_code, 0) << one_task.output;
+  EXPECT_THAT(one_task.output, HasSubstr("rank 2 of 3 says well, sum 6")) << "a task alone is a program, not a rank";
 }
 
 TEST(Spawn, NoRankOutlivesTheParent) {

@@ -6,7 +6,7 @@
 ///
 /// The program is started again for each rank, with the same arguments and torchrun's variables; nothing is forked, so
 /// threads and locks of the parent are of no consequence. Where somebody else started this process as a rank already
-/// (rondo run, torchrun), spawn() does nothing and the program is that rank.
+/// (rondo run, torchrun, mpirun or srun with several tasks), spawn() does nothing and the program is that rank.
 #pragma once
 
 #include <optional>
