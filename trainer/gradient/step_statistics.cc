@@ -10,6 +10,22 @@ namespace {
 
 double milliseconds(int64_t microseconds) { return static_cast<double>(microseconds) / 1e3; }
 
+double megabytes(int64_t bytes) { return static_cast<double>(bytes) / 1e6; }
+
+std::string decimal(double value) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.1f", value);
+  return text.data();
+}
+
+/// The words, as far as a line has room for them.
+std::string first_of(const std::vector<std::string>& words) {
+  constexpr size_t kMost = 32;
+  std::string text;
+  for (size_t i = 0; i < std::min(words.size(), kMost); ++i) text += (i == 0 ? "" : " ") + words[i];
+  return words.size() > kMost ? text + " ..." : text;
+}
+
 struct Span {
   int64_t begin, end;
 };
@@ -67,17 +83,23 @@ Straggler StepStatistics::straggler() const {
 
 std::string StepStatistics::text() const {
   std::array<char, 160> part{};
-  std::snprintf(part.data(), part.size(), "step %lld: backward %.1f ms, %lld bucket%s of %.1f MB, ready",
+  std::snprintf(part.data(), part.size(), "step %lld: backward %.1f ms, %lld bucket%s of %.1f MB",
                 static_cast<long long>(step), milliseconds(backward_end_us), static_cast<long long>(bucket_count),
-                bucket_count == 1 ? "" : "s", static_cast<double>(bucket_bytes) / 1e6);
+                bucket_count == 1 ? "" : "s", megabytes(bucket_bytes));
   std::string line = part.data();
-  for (const int bucket : ready_order()) line += " " + std::to_string(bucket);
+  std::vector<std::string> sizes, order, ready;
+  for (const BucketTimes& bucket : buckets) sizes.push_back(decimal(megabytes(bucket.byte_count)));
+  for (const int bucket : ready_order()) order.push_back(std::to_string(bucket));
+  for (const RankTimes& rank : ranks) ready.push_back(decimal(milliseconds(rank.last_gradient_us)));
+  if (buckets.size() > 1) line += " (" + first_of(sizes) + ")";
+  if (!buckets.empty()) line += ", ready " + first_of(order);
   std::snprintf(part.data(), part.size(), ", %.0f %% of %.1f ms hidden, %.1f ms exposed", 100 * overlap(),
                 milliseconds(communication_us()), milliseconds(exposed_us));
   line += part.data();
   if (ranks.size() > 1) {
     const Straggler last = straggler();
-    std::snprintf(part.data(), part.size(), "; rank %d last, %.1f ms behind", last.rank, milliseconds(last.behind_us));
+    line += "; ranks ready at " + first_of(ready) + " ms";
+    std::snprintf(part.data(), part.size(), ", rank %d last, %.1f ms behind", last.rank, milliseconds(last.behind_us));
     line += part.data();
   }
   return line;

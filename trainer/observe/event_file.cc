@@ -98,11 +98,23 @@ void EventFile::write(const StepMetrics& step) {
       {"train/loss", step.loss}, {"train/lr", step.lr}, {"train/samples_per_second", step.samples_per_second}};
   if (step.statistics) {
     const StepStatistics& statistics = *step.statistics;
+    const Straggler straggler = statistics.straggler();
     scalars.insert(scalars.end(), {{"reduction/backward_ms", milliseconds(statistics.backward_end_us)},
                                    {"reduction/communication_ms", milliseconds(statistics.communication_us())},
                                    {"reduction/exposed_ms", milliseconds(statistics.exposed_us)},
                                    {"reduction/overlap", statistics.overlap()},
-                                   {"stragglers/behind_ms", milliseconds(statistics.straggler().behind_us)}});
+                                   {"stragglers/rank", static_cast<double>(straggler.rank)},
+                                   {"stragglers/behind_ms", milliseconds(straggler.behind_us)}});
+    for (size_t bucket = 0; bucket < statistics.buckets.size(); ++bucket) {
+      const BucketTimes& times = statistics.buckets[bucket];
+      const std::string name = "/bucket " + std::to_string(bucket);
+      scalars.push_back({"buckets/bytes" + name, static_cast<double>(times.byte_count)});
+      scalars.push_back({"buckets/ready_ms" + name, milliseconds(times.ready_us)});
+    }
+    const std::vector<int> order = statistics.ready_order();
+    for (size_t place = 0; place < order.size(); ++place) {
+      scalars.push_back({"buckets/ready_place/bucket " + std::to_string(order[place]), static_cast<double>(place)});
+    }
     for (size_t rank = 0; rank < statistics.ranks.size(); ++rank) {
       scalars.push_back(
           {"stragglers/ready_ms/rank " + std::to_string(rank), milliseconds(statistics.ranks[rank].last_gradient_us)});

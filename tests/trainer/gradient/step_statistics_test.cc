@@ -55,10 +55,12 @@ TEST(StepStatistics, StragglerIsWhoeverComesLastBehindTheMedianOfTheOthers) {
 }
 
 TEST(StepStatistics, OneLineNamesBucketsOrderOverlapAndStraggler) {
-  EXPECT_EQ(
-      three_buckets().text(),
-      "step 12: backward 10.0 ms, 3 buckets of 6.0 MB, ready 0 2 1, 67 % of 9.0 ms hidden, 3.5 ms exposed; rank 1 "
-      "last, 3.9 ms behind");
+  EXPECT_EQ(three_buckets().text(),
+            "step 12: backward 10.0 ms, 3 buckets of 6.0 MB (1.0 4.0 1.0), ready 0 2 1, 67 % of 9.0 ms hidden, 3.5 ms "
+            "exposed; ranks ready at 9.1 13.1 9.3 ms, rank 1 last, 3.9 ms behind");
+  StepStatistics wide = three_buckets();
+  wide.ranks.resize(33, {.last_gradient_us = 1'000});
+  EXPECT_THAT(wide.text(), testing::EndsWith(" 1.0 1.0 ... ms, rank 1 last, 12.1 ms behind"));
 }
 
 TEST(StepTimeline, MomentsOfAStepAscendAndTheNextStepStartsAnew) {

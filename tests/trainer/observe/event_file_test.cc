@@ -124,15 +124,17 @@ TEST(EventFile, HoldsItsVersionAndTheScalarsOfStepsAndEpochs) {
   {
     EventFile file(folder.path());
     path = file.path();
-    file.write(
-        StepMetrics{.step = 300,
-                    .loss = 1.25,
-                    .lr = 0.5,
-                    .samples_per_second = 4000,
-                    .statistics = StepStatistics{.backward_end_us = 2'000,
-                                                 .exposed_us = 500,
-                                                 .buckets = {{.launch_us = 1'000, .complete_us = 3'000}},
-                                                 .ranks = {{.last_gradient_us = 2'000}, {.last_gradient_us = 4'500}}}});
+    file.write(StepMetrics{
+        .step = 300,
+        .loss = 1.25,
+        .lr = 0.5,
+        .samples_per_second = 4000,
+        .statistics =
+            StepStatistics{.backward_end_us = 2'000,
+                           .exposed_us = 500,
+                           .buckets = {{.byte_count = 4096, .ready_us = 500, .launch_us = 1'000, .complete_us = 3'000},
+                                       {.byte_count = 512, .ready_us = 250, .launch_us = 1'000, .complete_us = 3'000}},
+                           .ranks = {{.last_gradient_us = 2'000}, {.last_gradient_us = 4'500}}}});
     file.write(
         EpochMetrics{.step = 469, .loss = 0.5, .samples_per_second = 4100, .test_correct = 3, .test_samples = 4});
   }
@@ -149,8 +151,12 @@ TEST(EventFile, HoldsItsVersionAndTheScalarsOfStepsAndEpochs) {
           testing::Pair("train/loss", 1.25F), testing::Pair("train/lr", 0.5F),
           testing::Pair("train/samples_per_second", 4000.0F), testing::Pair("reduction/backward_ms", 2.0F),
           testing::Pair("reduction/communication_ms", 2.0F), testing::Pair("reduction/exposed_ms", 0.5F),
-          testing::Pair("reduction/overlap", 0.5F), testing::Pair("stragglers/behind_ms", 2.5F),
-          testing::Pair("stragglers/ready_ms/rank 0", 2.0F), testing::Pair("stragglers/ready_ms/rank 1", 4.5F)));
+          testing::Pair("reduction/overlap", 0.5F), testing::Pair("stragglers/rank", 1.0F),
+          testing::Pair("stragglers/behind_ms", 2.5F), testing::Pair("buckets/bytes/bucket 0", 4096.0F),
+          testing::Pair("buckets/bytes/bucket 1", 512.0F), testing::Pair("buckets/ready_ms/bucket 0", 0.5F),
+          testing::Pair("buckets/ready_ms/bucket 1", 0.25F), testing::Pair("buckets/ready_place/bucket 0", 1.0F),
+          testing::Pair("buckets/ready_place/bucket 1", 0.0F), testing::Pair("stragglers/ready_ms/rank 0", 2.0F),
+          testing::Pair("stragglers/ready_ms/rank 1", 4.5F)));
   const Event epoch = event_of(records[2]);
   EXPECT_EQ(epoch.step, 469);
   EXPECT_EQ(epoch.scalars.at("epoch/test_accuracy"), 0.75F);
