@@ -136,6 +136,42 @@ TEST(Kinds, GradientsLieInTheBucketsAfterEitherFormOfZeroGrad) {
   });
 }
 
+/// The identity, whose backward says nothing of its input.
+struct Silent : torch::autograd::Function<Silent> {
+  static torch::Tensor forward(torch::autograd::AutogradContext*, const torch::Tensor& x) { return x.clone(); }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext*,
+                                                 const torch::autograd::variable_list&) {
+    return {torch::Tensor()};
+  }
+};
+
+TEST(Kinds, AnUndefinedGradientCountsAsZerosAndOnAllRanksAsNone) {
+  struct TwoImpl : torch::nn::Module {
+    TwoImpl() {
+      told = register_parameter("told", torch::ones({5}));
+      silent = register_parameter("silent", torch::ones({3}));
+    }
+    torch::Tensor told, silent;
+  };
+  run_jobs(2, [](const Job& job) {
+    TwoImpl net;
+    DistributedDataParallel ddp(job, net);
+    Sgd optimizer(ddp, net.parameters(), torch::optim::SGDOptions(0.0));
+    for (const int silent_ranks : {1, 2, 1, 2}) {  // the first backward has no buckets yet
+      optimizer.zero_grad();
+      const bool is_silent = job.rank < silent_ranks;
+      ((is_silent ? Silent::apply(net.silent) : net.silent) * 3).sum().add(net.told.sum()).backward();
+      EXPECT_TRUE(torch::equal(net.told.grad(), torch::ones({5})));
+      if (silent_ranks == 2) {
+        EXPECT_FALSE(net.silent.grad().defined()) << net.silent.grad();
+      } else {
+        EXPECT_TRUE(torch::equal(net.silent.grad(), torch::full({3}, 1.5F))) << net.silent.grad();
+      }
+      optimizer.step();
+    }
+  });
+}
+
 TEST(Kinds, IgnoredOnesStayEachRanksOwn) {
   run_jobs(2, [](const Job& job) {
     Heads net;
@@ -234,15 +270,40 @@ TEST(Buffers, EachFollowsItsPolicyAtTheEndOfTheSyncedBackward) {
 TEST(Buffers, TwoForwardsBeforeOneBackwardWorkInTrainAndInEvalMode) {
   for (const bool train : {true, false}) {
     run_jobs(2, [&](const Job& job) {
-      torch::nn::Sequential net(torch::nn::Linear(12, 6), torch::nn::BatchNorm1d(6), torch::nn::Linear(6, 5));
-      net->train(train);
+      const auto make = [&] {
+        torch::nn::Sequential net(torch::nn::Linear(12, 6), torch::nn::BatchNorm1d(6), torch::nn::Linear(6, 5));
+        fill(*net, 5);
+        net->train(train);
+        return net;
+      };
+      torch::nn::Sequential net = make();
+      std::vector<torch::nn::Sequential> plain{make(), make()};  // of each rank, without Rondo
+      const auto backward = [](torch::nn::Sequential& of, int rank) {
+        const auto first = mean_loss(of, samples(8, 1 + rank)), second = mean_loss(of, samples(8, 3 + rank));
+        (first + second).backward();
+      };
       DistributedDataParallel ddp(job, *net);
       Sgd optimizer(ddp, net->parameters(), torch::optim::SGDOptions(0.1));
       for (int step = 0; step < 2; ++step) {
         optimizer.zero_grad();
-        const auto first = mean_loss(net, samples(8, 1 + job.rank)), second = mean_loss(net, samples(8, 3 + job.rank));
-        (first + second).backward();
+        backward(net, job.rank);
         optimizer.step();
+        for (const int rank : {0, 1}) {
+          plain[rank]->zero_grad();
+          backward(plain[rank], rank);
+        }
+        const torch::NoGradGuard no_grad;
+        for (size_t i = 0; i < net->parameters().size(); ++i) {
+          const auto mean = (plain[0]->parameters()[i].grad() + plain[1]->parameters()[i].grad()) / 2;
+          for (const int rank : {0, 1}) plain[rank]->parameters()[i].sub_(mean, 0.1);
+        }
+        for (size_t i = 0; i < net->buffers().size(); ++i) plain[1]->buffers()[i].copy_(plain[0]->buffers()[i]);
+      }
+      for (const auto& item : plain[0]->named_parameters()) {
+        expect_close(net->named_parameters()[item.key()].detach(), item.value().detach(), item.key());
+      }
+      for (const auto& item : plain[0]->named_buffers()) {
+        expect_close(net->named_buffers()[item.key()], item.value(), item.key());
       }
       const auto all = job.all_gather(net->parameters()[0].detach());
       EXPECT_TRUE(same_bits(all[0], all[1]));
