@@ -577,11 +577,6 @@ bool Reducer::untouched() const {
   return phase_ == Phase::kOpen && !some_backward_came() && !weight_.given() && !gave_up_ && first_error_.ok();
 }
 
-StepStatistics Reducer::statistics() const {
-  comm::MutexLock lock(mutex_);
-  return timeline_.last();
-}
-
 int64_t Reducer::bucket_bytes() const {
   comm::MutexLock lock(mutex_);
   return byte_count(buckets_.shapes());
@@ -592,11 +587,6 @@ std::unordered_set<const void*> Reducer::averaged_parameters() const {
   std::unordered_set<const void*> all;
   for (const GradientParameter& parameter : parameters_) all.insert(parameter.tensor.unsafeGetTensorImpl());
   return all;
-}
-
-BucketPlan Reducer::plan() const {
-  comm::MutexLock lock(mutex_);
-  return buckets_.plan();
 }
 
 }  // namespace rondo::trainer

@@ -75,13 +75,19 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   bool untouched() const;
 
   /// Zeros before the first synced backward.
-  StepStatistics statistics() const;
+  StepStatistics statistics() const {
+    comm::MutexLock lock(mutex_);
+    return timeline_.last();
+  }
   /// Of all buckets; 0 on the short path of one rank.
   int64_t bucket_bytes() const;
   /// The tensors whose gradients it averages, by their TensorImpl.
   std::unordered_set<const void*> averaged_parameters() const;
   /// Empty before the first synced backward ended.
-  BucketPlan plan() const;
+  BucketPlan plan() const {
+    comm::MutexLock lock(mutex_);
+    return buckets_.plan();
+  }
   /// Takes the hooks off and leaves the group; kException aborts it for all. Gradients stay valid.
   enum class Ending : uint8_t { kInOrder, kException };
   void close(Ending ending);
