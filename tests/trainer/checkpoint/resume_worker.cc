@@ -45,7 +45,7 @@ class Program {
         sampler_(job, 56, {.seed = 3}),
         rates_(optimizer_, rondo::cosine(20)),
         scale_({.initial = 1024, .interval = 3}),
-        averages_(*net_, 0.9),
+        averages_(*net_, optimizer_, 0.9),
         own_(at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(seed + job.rank))) {
     optimizer_.set_rules({.loss_scale = &scale_});
     torch::manual_seed(100 * seed + job.rank);  // dropout of each rank is its own
