@@ -6,6 +6,7 @@
 #include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@
 
 #include "rondo/comm/bootstrap.h"
 #include "rondo/error.h"
+#include "rondo/requests.h"
 
 namespace rondo {
 namespace {
@@ -56,6 +58,39 @@ int processors() {
   cpu_set_t cpus;
   return ::sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
 }
+
+/// What ranks hear by rondo::Requests, read by the parent instead of ending it: else they would die with it.
+class HeldSignals {
+ public:
+  HeldSignals() {
+    sigset_t held;
+    sigemptyset(&held);
+    for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&held, signal);
+    descriptor_ = ::signalfd(-1, &held, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (descriptor_ < 0) fail("cannot wait for signals", errno);
+    ::pthread_sigmask(SIG_BLOCK, &held, &before_);
+  }
+  ~HeldSignals() {
+    while (next()) {
+    }  // meant for ranks that have ended
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    ::close(descriptor_);
+  }
+  HeldSignals(const HeldSignals&) = delete;
+  HeldSignals& operator=(const HeldSignals&) = delete;
+
+  int descriptor() const { return descriptor_; }
+  const sigset_t& mask_before() const { return before_; }
+  std::optional<signalfd_siginfo> next() const {
+    signalfd_siginfo signal{};
+    if (::read(descriptor_, &signal, sizeof signal) != sizeof signal) return std::nullopt;
+    return signal;
+  }
+
+ private:
+  int descriptor_ = -1;
+  sigset_t before_{};
+};
 
 /// A place that no other job of this machine meets at. Loopback has 2^24 addresses, and ranks on one host only make a
 /// name of address and port.
@@ -116,7 +151,7 @@ struct Rank {
 /// Kills and reaps what still runs.
 class Ranks {
  public:
-  Ranks() = default;
+  explicit Ranks(const HeldSignals& signals) : signals_(signals) {}
   Ranks(const Ranks&) = delete;
   Ranks& operator=(const Ranks&) = delete;
   ~Ranks() {
@@ -129,8 +164,13 @@ class Ranks {
 
   void start(const std::string& program, std::vector<std::string> words, std::vector<std::string> entries) {
     Rank rank;
-    const int error =
-        ::posix_spawn(&rank.pid, program.c_str(), nullptr, nullptr, pointers(words).data(), pointers(entries).data());
+    posix_spawnattr_t attributes;
+    ::posix_spawnattr_init(&attributes);
+    ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    ::posix_spawnattr_setsigmask(&attributes, &signals_.mask_before());
+    const int error = ::posix_spawn(&rank.pid, program.c_str(), nullptr, &attributes, pointers(words).data(),
+                                    pointers(entries).data());
+    ::posix_spawnattr_destroy(&attributes);
     const std::string name = "rank " + std::to_string(all_.size());
     if (error != 0) fail("cannot start " + name + " as " + program, error);
     all_.push_back(rank);
@@ -140,21 +180,33 @@ class Ranks {
 
   SpawnOutcome wait() {
     SpawnOutcome outcome;
+    std::string preempted;
     steady_clock::time_point kill_at{};
     while (running() > 0) {
       for (const size_t rank : ended_before(kill_at)) {
-        const int code = reap(all_[rank], outcome, rank);
-        if (code == 0 || outcome.failed_rank >= 0) continue;
-        outcome.exit_code = code;
-        outcome.failed_rank = static_cast<int>(rank);
+        const Ending ending = reap(all_[rank], rank);
+        // Rank 0 may still be writing the checkpoint.
+        if (ending.code == static_cast<int>(kPreempted) && preempted.empty()) preempted = ending.text;
+        if (ending.code == 0 || ending.code == static_cast<int>(kPreempted) || outcome.exit_code != 0) continue;
+        outcome = {.exit_code = ending.code, .failed_rank = static_cast<int>(rank), .text = ending.text};
         kill_at = steady_clock::now() + kOwnErrorsFor;
       }
+      pass_signals_on(outcome);
       if (outcome.failed_rank >= 0 && steady_clock::now() >= kill_at) kill_all();
+    }
+    if (outcome.exit_code == 0 && !preempted.empty()) {
+      outcome.exit_code = static_cast<int>(kPreempted);
+      outcome.text = preempted;
     }
     return outcome;
   }
 
  private:
+  struct Ending {
+    int code = 0;  // 128 + signal where one ended it
+    std::string text;
+  };
+
   size_t running() const {
     return static_cast<size_t>(std::ranges::count_if(all_, [](const Rank& rank) { return rank.pid > 0; }));
   }
@@ -167,41 +219,61 @@ class Ranks {
     }
   }
 
-  /// Sleeps until a rank has ended, or `kill_at` if that is set.
+  /// What the terminal sends it sends to the ranks, too: they are in the parent's process group.
+  void pass_signals_on(SpawnOutcome& outcome) {
+    while (const auto signal = signals_.next()) {
+      const auto number = static_cast<int>(signal->ssi_signo);
+      if (number != SIGUSR1 && ++stops_ > 1) {
+        if (outcome.exit_code == 0) {
+          outcome.exit_code = 128 + number;
+          outcome.text = "the ranks were killed: signal " + std::to_string(number) + " was the second that stops them";
+        }
+        kill_all();
+        continue;
+      }
+      if (signal->ssi_code == SI_KERNEL) continue;
+      for (const Rank& rank : all_) {
+        if (rank.pid > 0) ::kill(rank.pid, number);
+      }
+    }
+  }
+
+  /// Sleeps until a rank has ended, a signal came, or `kill_at` if that is set.
   std::vector<size_t> ended_before(steady_clock::time_point kill_at) const {
     std::vector<pollfd> handles;
-    std::vector<size_t> ranks, ended;
+    std::vector<size_t> ranks, ended;  // `ranks` belong to the first handles
     for (size_t i = 0; i < all_.size(); ++i) {
       if (all_[i].pid <= 0) continue;
       handles.push_back({.fd = all_[i].pidfd, .events = POLLIN, .revents = 0});
       ranks.push_back(i);
     }
+    handles.push_back({.fd = signals_.descriptor(), .events = POLLIN, .revents = 0});
     int patience = -1;  // a training takes as long as it takes
     if (kill_at != steady_clock::time_point{}) {
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(kill_at - steady_clock::now()).count();
       patience = static_cast<int>(std::max<int64_t>(left, 0));
     }
     if (::poll(handles.data(), handles.size(), patience) <= 0) return {};
-    for (size_t i = 0; i < handles.size(); ++i) {
+    for (size_t i = 0; i < ranks.size(); ++i) {
       if (handles[i].revents != 0) ended.push_back(ranks[i]);
     }
     return ended;
   }
 
-  static int reap(Rank& rank, SpawnOutcome& outcome, size_t number) {
+  static Ending reap(Rank& rank, size_t number) {
     int status = 0;
     ::waitpid(rank.pid, &status, 0);
     rank.pid = -1;
     const bool by_signal = WIFSIGNALED(status);
     const int code = by_signal ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-    if (code != 0 && outcome.text.empty()) {
-      outcome.text = "rank " + std::to_string(number) +
-                     (by_signal ? " was killed by signal " + std::to_string(WTERMSIG(status))
-                                : " ended with exit code " + std::to_string(code));
-    }
-    return code;
+    return {.code = code,
+            .text = "rank " + std::to_string(number) +
+                    (by_signal ? " was killed by signal " + std::to_string(WTERMSIG(status))
+                               : " ended with exit code " + std::to_string(code))};
   }
 
+  const HeldSignals& signals_;
+  int stops_ = 0;  // INT or TERM so far
   std::vector<Rank> all_;
 };
 
@@ -220,7 +292,8 @@ std::optional<SpawnOutcome> spawn(int argc, char** argv, const SpawnOptions& opt
   }
   const Place place = private_place();
   const std::string program = own_program();
-  Ranks ranks;
+  const HeldSignals signals;
+  Ranks ranks(signals);
   for (int rank = 0; rank < options.ranks; ++rank) {
     ranks.start(program, {argv, argv + argc}, environment_of(rank, options, place));
   }

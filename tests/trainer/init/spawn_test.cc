@@ -90,5 +90,42 @@ TEST(Spawn, NoRankOutlivesTheParent) {
   }
 }
 
+/// Reads lines until `count` of them contain `text`; returns all that was read.
+std::string read_until(Process& process, const std::string& text, int count) {
+  std::string all;
+  while (count > 0) {
+    const auto line = process.line();
+    if (!line) {
+      ADD_FAILURE() << "no line with \"" << text << "\" came behind:\n" << all;
+      break;
+    }
+    all += *line + "\n";
+    if (line->find(text) != std::string::npos) --count;
+  }
+  return all;
+}
+
+TEST(Spawn, RequestsToTheParentReachTheRanksAndTheyEndInTheirOwnTime) {
+  Process parent({.program = RONDO_SPAWN_WORKER, .arguments = {"requests"}, .environment = {}});
+  read_until(parent, "listens", 3);
+  parent.signal(SIGUSR1);
+  EXPECT_THAT(read_until(parent, "saves", 3), ::testing::Not(HasSubstr("ends")));
+  parent.signal(SIGTERM);
+  // Rank 0 ends long after the others: a stop is no failure that leaves it 5 s.
+  EXPECT_THAT(read_until(parent, "parent:", 1),
+              ::testing::AllOf(HasSubstr("rank 0 ends"), HasSubstr("parent: 75, rank -1")));
+  EXPECT_EQ(parent.end(), 75);
+}
+
+TEST(Spawn, TheSecondStopKills) {
+  Process parent({.program = RONDO_SPAWN_WORKER, .arguments = {"deaf"}, .environment = {}});
+  read_until(parent, "listens", 3);
+  parent.signal(SIGINT);
+  read_until(parent, "saves", 3);
+  parent.signal(SIGTERM);
+  EXPECT_THAT(read_until(parent, "parent:", 1), HasSubstr("the ranks were killed: signal 15 was the second"));
+  EXPECT_EQ(parent.end(), 128 + SIGTERM);
+}
+
 }  // namespace
 }  // namespace rondo::test

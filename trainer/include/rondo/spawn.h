@@ -20,13 +20,17 @@ struct SpawnOptions {
 };
 
 struct SpawnOutcome {
-  int exit_code = 0;     // of the rank that failed first: its own, or 128 + signal; 0: all ended well
+  // Of the rank that failed first: its own, or 128 + signal; 0: all ended well; kPreempted: stopped by request;
+  // 128 + signal: killed by the second signal
+  int exit_code = 0;
   int failed_rank = -1;  // which; -1: none
   std::string text;      // "rank 2 was killed by signal 11"; empty when all ended well
 };
 
 /// In the parent: returns when all ranks have ended. When one fails, the others have 5 s to end by their own errors and
-/// are killed then; when the parent dies, the kernel kills them all. In a rank: returns nothing, at once.
+/// are killed then; when the parent dies, the kernel kills them all. INT, TERM and USR1 to the parent do not end it
+/// meanwhile: it passes them on to the ranks, where rondo::Requests hears them; the second INT or TERM kills all ranks.
+/// In a rank: returns nothing, at once.
 /// Call it first in main, on a thread that lives as long as the call. Throws rondo::Error (usage, or what the operating
 /// system lacks), with no rank left running.
 std::optional<SpawnOutcome> spawn(int argc, char** argv, const SpawnOptions& options = {});
