@@ -13,7 +13,6 @@
 #include "trainer/checkpoint/retention.h"
 #include "trainer/checkpoint/together.h"
 #include "trainer/init/job_state.h"
-#include "trainer/torch_bridge/errors.h"
 
 namespace rondo::trainer {
 namespace {
@@ -43,18 +42,21 @@ comm::BufferView view_of_bytes(std::vector<std::byte>& bytes) {
   return {.data = bytes.data(), .element_count = static_cast<int64_t>(bytes.size()), .dtype = comm::DType::kUInt8};
 }
 
-/// Every rank's bytes on rank 0, in rank order; one after the other, so that no other rank holds more than its own.
+/// Every rank's bytes on rank 0, in rank order; one after the other, so that no other rank holds more than its own. The
+/// last may wait long for its turn.
 std::vector<std::vector<std::byte>> gather_bytes(const Job& job, std::vector<std::byte> mine, const std::string& tag) {
-  const at::Tensor lengths = job.all_gather(at::scalar_tensor(static_cast<int64_t>(mine.size()), at::kLong));
-  comm::Group& group = job.state()->user_group();
+  comm::Group& group = job.state()->patient_group();
+  const std::string what = "gather part \"" + tag + "\" of a checkpoint";
+  std::vector<int64_t> length{std::ssize(mine)}, lengths(static_cast<size_t>(job.world_size));
+  wait_patiently(what, comm::all_gather(group, comm::view(length), comm::view(lengths), {.tag = tag}));
   if (job.rank != 0) {
-    throw_if_error(comm::send(group, view_of_bytes(mine), {.rank = 0}, {.tag = tag}).wait());
+    wait_patiently(what, comm::send(group, view_of_bytes(mine), {.rank = 0}, {.tag = tag}));
     return {};
   }
   std::vector<std::vector<std::byte>> all{std::move(mine)};
   for (int rank = 1; rank < job.world_size; ++rank) {
-    std::vector<std::byte>& bytes = all.emplace_back(static_cast<size_t>(lengths[rank].item<int64_t>()));
-    throw_if_error(comm::receive(group, view_of_bytes(bytes), {.rank = rank}, {.tag = tag}).wait());
+    std::vector<std::byte>& bytes = all.emplace_back(static_cast<size_t>(lengths[static_cast<size_t>(rank)]));
+    wait_patiently(what, comm::receive(group, view_of_bytes(bytes), {.rank = rank}, {.tag = tag}));
   }
   return all;
 }
@@ -128,6 +130,7 @@ Snapshot take_snapshot(const Job& job, const TrainingState& state, const SaveOpt
     }
     if (job.rank == 0) snapshot.manifest.parts[part.name] = per_rank ? job.world_size : 0;
   }
+  fail_together(job, "gather the parts of a checkpoint", nullptr);  // nobody trains on while rank 0 still receives
   return snapshot;
 }
 

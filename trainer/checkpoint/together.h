@@ -1,27 +1,20 @@
-/// What may fail on one rank and must then fail on all: none goes on alone.
+/// What may fail on one rank and must then fail on all: none goes on alone. Disks may be slower than a collective may
+/// take, so ranks meet in the patient group: a rank that died is noticed at once, one that is slow has two hours.
 #pragma once
-
-#include <ATen/core/Tensor.h>
-#include <ATen/ops/scalar_tensor.h>
 
 #include <exception>
 #include <string>
 
-#include "rondo/error.h"
+#include "rondo/comm/work.h"
 #include "rondo/job.h"
 
 namespace rondo::trainer {
 
 /// Collective. Throws `error` where there is one; elsewhere that a rank could not do `what` ("save a checkpoint").
-inline void fail_together(const Job& job, const std::string& what, const std::exception_ptr& error) {
-  const at::Tensor failed = job.all_gather(at::scalar_tensor(error ? 1 : 0, at::kLong));
-  if (error) std::rethrow_exception(error);
-  for (int rank = 0; rank < job.world_size; ++rank) {
-    if (failed[rank].item<int64_t>() == 0) continue;
-    throw Error("rank " + std::to_string(rank) + " could not " + what + "; its own message says why",
-                Error::Details{.culprit_rank = rank});
-  }
-}
+void fail_together(const Job& job, const std::string& what, const std::exception_ptr& error);
+
+/// Waits for `work` of the patient group; what it carries must be there as long as this is. Throws what went wrong.
+void wait_patiently(const std::string& what, comm::Work work);
 
 template <typename Action>
 void on_every_rank(const Job& job, const std::string& what, const Action& action) {

@@ -24,7 +24,7 @@ std::shared_ptr<JobState> JobState::create(comm::Joined joined, comm::Bootstrap 
   job->world_ = std::move(*world);
   job->user_ = job->split("user");
   job->model_ = job->split("model");
-  job->first_ = job->split("rank zero first", kNoOperationTimeout);
+  job->patient_ = job->split("patient", kNoOperationTimeout);
   return job;
 }
 
@@ -39,7 +39,7 @@ JobState::~JobState() {
   // MPI is finished by all ranks together, so whoever is done waits for the last.
   const comm::Deadline deadline = bootstrap_.links_by_mpi ? comm::after(std::chrono::minutes(10)) : comm::in_seconds(2);
   for (Told& told : told_) static_cast<void>(told.work.wait(deadline));
-  for (comm::Group* group : {&first_, &user_, &model_, &world_}) {
+  for (comm::Group* group : {&patient_, &user_, &model_, &world_}) {
     if (group->joined()) static_cast<void>(group->close(deadline));
   }
   static_cast<void>(joined_.endpoint.close(deadline));

@@ -39,8 +39,8 @@ class JobState {
   bool claim_exclusive(const void* replica);
   void leave_exclusive();
 
-  /// Of rank_zero_first(): nobody waits there for as long as the others'.
-  comm::Group& first_group() { return first_; }
+  /// Where ranks wait for one that has long to do: no operation timeout, so who waits brings the deadline.
+  comm::Group& patient_group() { return patient_; }
   /// Kept until it is done, with the byte that it carries.
   struct Told {
     std::unique_ptr<uint8_t> byte;
@@ -79,7 +79,7 @@ class JobState {
   InitOptions options_;
   comm::LogSink log_;
   bool shows_debug_ = false;
-  comm::Group world_, user_, model_, first_;
+  comm::Group world_, user_, model_, patient_;
   std::vector<Told> told_;
   std::unique_ptr<LastWords> last_words_;
   std::atomic<bool> out_of_data_{false};

@@ -1,5 +1,5 @@
-// Rank 0 tells the others by one byte, broadcast over a group of its own: its timeouts are not those of collectives,
-// and a rank 0 that dies ends the wait at once.
+// Rank 0 tells the others by one byte, broadcast over the patient group: its timeouts are not those of collectives, and
+// a rank 0 that dies ends the wait at once.
 #include <exception>
 #include <utility>
 
@@ -14,7 +14,7 @@ namespace {
 constexpr uint8_t kDone = 0, kFailed = 1;
 
 comm::Work tell(trainer::JobState& job, uint8_t& byte) {
-  return comm::broadcast(job.first_group(), {&byte, 1, comm::DType::kUInt8}, {.rank = 0}, {.tag = "rank_zero_first"});
+  return comm::broadcast(job.patient_group(), {&byte, 1, comm::DType::kUInt8}, {.rank = 0}, {.tag = "rank_zero_first"});
 }
 
 }  // namespace

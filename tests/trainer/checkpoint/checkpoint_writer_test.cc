@@ -3,8 +3,10 @@
 
 #include <sys/resource.h>
 
+#include <chrono>
 #include <csignal>
 #include <filesystem>
+#include <thread>
 
 #include "tests/trainer/data/test_data.h"
 #include "tests/trainer/support/trainer_ranks.h"
@@ -65,6 +67,33 @@ TEST(CheckpointWriter, WritesTheValuesOfTheMomentOfTheCall) {
     writer.save(program.state());  // also after close()
     writer.close();
   });
+}
+
+TEST(CheckpointWriter, ARankMayTakeLongerThanACollectiveToSaveAndToLoad) {
+  const TemporaryFolder run;
+  const InitOptions options{.operation_timeout = std::chrono::seconds(3)};
+  const auto dawdle = [] { std::this_thread::sleep_for(std::chrono::seconds(4)); };
+  run_jobs(
+      3,
+      [&](const Job& job) {
+        Program program(job);
+        Part slow = program.hook();
+        slow.save = [&, hook = slow.save] {
+          if (job.rank == 1) dawdle();
+          return hook();
+        };
+        slow.load = [&, hook = slow.load](const PartContent& content) {
+          if (job.rank == 0) dawdle();
+          hook(content);
+        };
+        const TrainingState state = TrainingState(*program.net, program.optimizer).add(slow);
+        program.become(1, 1);
+        save(job, run.path().string(), state);
+        program.become(-1, 1);
+        load(job, run.path().string(), state);
+        program.expect(1);
+      },
+      options);
 }
 
 TEST(CheckpointWriter, AFailedWriteIsReportedByTheNextCallOnAllRanksAndLosesNothing) {
