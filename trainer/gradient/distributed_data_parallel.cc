@@ -4,6 +4,7 @@
 #include <unordered_set>
 
 #include "rondo/distributed_data_parallel.h"
+#include "trainer/gradient/batch_norm_exchange.h"
 #include "trainer/gradient/replica.h"
 #include "trainer/torch_bridge/errors.h"
 
@@ -24,6 +25,9 @@ Replica::Replica(std::shared_ptr<JobState> job, torch::nn::Module& module, const
     reducer.observe = [state = job_.get()](const StepStatistics& s) { state->log(LogLevel::kDebug, s.text()); };
   }
   reducer.counts_nothing = [state = job_.get()] { return state->out_of_data(); };
+  reducer.before_reduction = [state = job_.get()](const std::string& cause) {
+    return state->batch_norms() ? state->batch_norms()->end(cause) : comm::Status();
+  };
   reducer.after_reduction = [this](const StepRecord& agreed) { return synchronise_buffers(agreed); };
   reducer.disarmed = [this] {
     const void* const exclusive = job_->exclusive();

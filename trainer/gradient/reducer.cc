@@ -448,8 +448,13 @@ void Reducer::settle(const StepRecord& agreed) {
 Status Reducer::finish(Outcome outcome) {
   if (!begun_) begin();
   timeline_.backward_ended(weight());
+  std::string failure;  // of this rank
+  if (outcome == Outcome::kFailed) {
+    failure = gave_up_.value_or(!first_error_.ok() ? first_error_.message() : "its backward threw");
+  }
   StepRecord agreed;
-  Status status = reduce(outcome);
+  Status status = options_.before_reduction ? options_.before_reduction(failure) : Status();
+  if (status.ok()) status = reduce(outcome);
   if (status.ok()) status = exchange_record(outcome, agreed);
   if (status.ok()) {
     timeline_.recorded(++step_, agreed.times);
@@ -459,8 +464,7 @@ Status Reducer::finish(Outcome outcome) {
     if (!failed && options_.after_reduction) status = options_.after_reduction(agreed);
     std::string cause;
     if (status.ok() && failed) {
-      const std::string own = !first_error_.ok() ? first_error_.message() : "its backward threw";
-      auto told = exchange_skip_cause(group_, agreed, gave_up_.value_or(own));
+      auto told = exchange_skip_cause(group_, agreed, failure);
       status = told.status();
       if (status.ok()) cause = *told;
     }

@@ -39,11 +39,12 @@ struct ReducerOptions {
   Unused unused = Unused::kAllowed;
   OneRank one_rank = OneRank::kShortPath;
   // Each may be empty.
-  std::function<void(const std::string& line)> say;                       // for people
-  std::function<comm::Status(const StepRecord& agreed)> after_reduction;  // collective; when no rank failed
-  std::function<void(const StepStatistics& statistics)> observe;          // after every completed step record
-  std::function<bool()> counts_nothing;                                   // this rank has run out of data
-  std::function<bool()> disarmed;                                         // gradients are not ours to average now
+  std::function<void(const std::string& line)> say;                        // for people
+  std::function<comm::Status(const std::string& cause)> before_reduction;  // collective; why this rank failed, or ""
+  std::function<comm::Status(const StepRecord& agreed)> after_reduction;   // collective; when no rank failed
+  std::function<void(const StepStatistics& statistics)> observe;           // after every completed step record
+  std::function<bool()> counts_nothing;                                    // this rank has run out of data
+  std::function<bool()> disarmed;                                          // gradients are not ours to average now
   std::function<bool()> model_changed;  // since adopt_model() was last called, or since the beginning
   std::function<comm::Result<std::vector<GradientParameter>>()> adopt_model;  // collective: makes it equal again
 };

@@ -36,7 +36,7 @@ class Replica {
   /// Throws when reduced gradients would be cleared without a step point.
   void before_zero_grad(const void* optimizer);
 
-  void sync_batch_norm() { batch_norm_.emplace(job_->model_group(), module_); }
+  void sync_batch_norm() { batch_norm_.emplace(*job_, module_); }
   void close(Reducer::Ending ending) { reducer_->close(ending); }
   /// From here to leave_exclusive() the gradients of all other replicas of the job are left alone. Nests.
   void enter_exclusive();

@@ -11,49 +11,46 @@
 #include <shared_mutex>
 #include <unordered_map>
 
-#include "rondo/comm/collectives.h"
 #include "rondo/error.h"
-#include "trainer/torch_bridge/errors.h"
-#include "trainer/torch_bridge/tensor_view.h"
 
 namespace rondo::trainer {
-
-struct SyncBatchNorm::Shared {
-  comm::Group group;
-};
 
 namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-using Shared = SyncBatchNorm::Shared;
+using Exchange = std::shared_ptr<BatchNormExchange>;  // shared by the job, its SyncBatchNorms and graphs in flight
 
 /// Who synchronises a call, by the tensors that it carries.
 class Registry {
  public:
+  struct Entry {
+    const SyncBatchNorm* owner;
+    Exchange exchange;
+  };
   static Registry& global() {
     static Registry registry;
     return registry;
   }
-  void add(const at::Tensor& key, std::shared_ptr<Shared> shared) {
+  void add(const at::Tensor& key, Entry entry) {
     const std::unique_lock lock(mutex_);
-    entries_[key.unsafeGetTensorImpl()] = std::move(shared);
+    entries_[key.unsafeGetTensorImpl()] = std::move(entry);
   }
-  void remove(const at::Tensor& key, const std::shared_ptr<Shared>& shared) {
+  void remove(const at::Tensor& key, const SyncBatchNorm* owner) {
     const std::unique_lock lock(mutex_);
     const auto at = entries_.find(key.unsafeGetTensorImpl());
-    if (at != entries_.end() && at->second == shared) entries_.erase(at);
+    if (at != entries_.end() && at->second.owner == owner) entries_.erase(at);
   }
-  std::shared_ptr<Shared> find(const std::optional<at::Tensor>& key) const {
+  Exchange find(const std::optional<at::Tensor>& key) const {
     if (!key || !key->defined()) return nullptr;
     const std::shared_lock lock(mutex_);
     const auto at = entries_.find(key->unsafeGetTensorImpl());
-    return at == entries_.end() ? nullptr : at->second;
+    return at == entries_.end() ? nullptr : at->second.exchange;
   }
 
  private:
   mutable std::shared_mutex mutex_;
-  std::unordered_map<const void*, std::shared_ptr<Shared>> entries_;  // shared with their SyncBatchNorm
+  std::unordered_map<const void*, Entry> entries_;
 };
 
 /// Of a batch, for each channel, in float64.
@@ -82,15 +79,13 @@ Moments moments_of(const at::Tensor& input) {
   return moments;
 }
 
-Moments of_all_ranks(Shared& shared, const Moments& mine) {
+Moments of_all_ranks(BatchNormExchange& exchange, const Moments& mine) {
   const int64_t channels = mine.mean.numel();
   const at::Tensor packed = at::empty({2 * channels + 1}, at::kDouble);
   packed[0] = static_cast<double>(mine.count);
   packed.narrow(0, 1, channels).copy_(mine.mean);
   packed.narrow(0, 1 + channels, channels).copy_(mine.squares);
-  const at::Tensor gathered = at::empty({shared.group.world_size(), packed.numel()}, at::kDouble);
-  throw_if_error(
-      comm::all_gather(shared.group, view_of(packed), view_of(gathered), {.tag = "SyncBatchNorm forward"}).wait());
+  const at::Tensor gathered = exchange.meet(BatchNormExchange::Place::kForward, packed);
   const at::Tensor counts = gathered.select(1, 0).unsqueeze(1);
   const at::Tensor means = gathered.narrow(1, 1, channels);
   const double count = counts.sum().item<double>();
@@ -123,7 +118,7 @@ void update_running(const Call& call, const Moments& all) {
 
 /// What backward needs of forward beside tensors; rides in the graph.
 struct Memory final : torch::CustomClassHolder {
-  std::shared_ptr<Shared> shared;
+  Exchange exchange;
   int64_t count = 0;
   double eps = 0;
   bool has_bias = false;
@@ -131,8 +126,8 @@ struct Memory final : torch::CustomClassHolder {
 
 struct Normalise : torch::autograd::Function<Normalise> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const std::optional<at::Tensor>& weight,
-                            const std::optional<at::Tensor>& bias, const Call& call, std::shared_ptr<Shared> shared) {
-    const Moments all = of_all_ranks(*shared, moments_of(input));
+                            const std::optional<at::Tensor>& bias, const Call& call, Exchange exchange) {
+    const Moments all = of_all_ranks(*exchange, moments_of(input));
     if (all.count == 1) {
       throw Error("SyncBatchNorm has one value per channel on all ranks together; training needs two or more",
                   ExitCode::kUsage);
@@ -142,7 +137,7 @@ struct Normalise : torch::autograd::Function<Normalise> {
     const at::Tensor mean = all.mean.to(type);
     const at::Tensor variance = (all.squares / static_cast<double>(std::max<int64_t>(all.count, 1))).to(type);
     auto memory = c10::make_intrusive<Memory>();
-    memory->shared = std::move(shared);
+    memory->exchange = std::move(exchange);
     memory->count = all.count;
     memory->eps = call.eps;
     memory->has_bias = bias.has_value();
@@ -173,12 +168,10 @@ struct Normalise : torch::autograd::Function<Normalise> {
     }
     if (memory->count > 0) {
       const at::Tensor sums = at::cat({of_bias.to(at::kDouble), of_weight.to(at::kDouble)});
-      throw_if_error(comm::all_reduce(memory->shared->group, view_of(sums), comm::ReduceOp::kSum,
-                                      {.tag = "SyncBatchNorm backward"})
-                         .wait());
+      const at::Tensor of_all = memory->exchange->meet(BatchNormExchange::Place::kBackward, sums).sum(0);
       // What the mean and the variance of all ranks add: for each element a part that is constant in its channel, and
       // one that goes with its normalised value.
-      const at::Tensor means = sums.div_(static_cast<double>(memory->count)).to(mean.scalar_type());
+      const at::Tensor means = of_all.div(static_cast<double>(memory->count)).to(mean.scalar_type());
       const at::Tensor slope = weight.defined() ? weight * inverse : inverse;
       const at::Tensor with_value = slope * inverse * means.narrow(0, channels, channels);
       const at::Tensor constant = slope * means.narrow(0, 0, channels) - with_value * mean;
@@ -196,12 +189,12 @@ at::Tensor batch_norm(const at::Tensor& input, const std::optional<at::Tensor>& 
                       const std::optional<at::Tensor>& bias, const std::optional<at::Tensor>& running_mean,
                       const std::optional<at::Tensor>& running_var, bool training, double momentum, double eps,
                       bool cudnn_enabled) {
-  std::shared_ptr<Shared> shared;
+  Exchange exchange;
   if (training) {
-    shared = Registry::global().find(running_mean);
-    if (shared == nullptr) shared = Registry::global().find(weight);
+    exchange = Registry::global().find(running_mean);
+    if (exchange == nullptr) exchange = Registry::global().find(weight);
   }
-  if (shared == nullptr || shared->group.world_size() == 1) {
+  if (exchange == nullptr || exchange->world_size() == 1) {
     return at::native::batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps,
                                   cudnn_enabled);
   }
@@ -212,7 +205,7 @@ at::Tensor batch_norm(const at::Tensor& input, const std::optional<at::Tensor>& 
                   .running_var = running_var.value_or(at::Tensor()),
                   .momentum = momentum,
                   .eps = eps};
-  return Normalise::apply(input, defined(weight), defined(bias), call, std::move(shared));
+  return Normalise::apply(input, defined(weight), defined(bias), call, std::move(exchange));
 }
 
 /// False when `module` is no Impl.
@@ -227,8 +220,7 @@ bool take(const torch::nn::Module& module, std::vector<at::Tensor>& keys) {
 
 }  // namespace
 
-SyncBatchNorm::SyncBatchNorm(const comm::Group& group, const torch::nn::Module& module)
-    : shared_(std::make_shared<Shared>(Shared{group})) {
+SyncBatchNorm::SyncBatchNorm(JobState& job, const torch::nn::Module& module) {
   std::string unknown;
   const auto look_at = [&](const std::string& path, const torch::nn::Module& part) {
     const size_t before = keys_.size();
@@ -250,11 +242,16 @@ SyncBatchNorm::SyncBatchNorm(const comm::Group& group, const torch::nn::Module& 
     throw Error("sync_batch_norm(): the module has no BatchNorm. Are the layers registered with register_module()?",
                 ExitCode::kUsage);
   }
-  for (const at::Tensor& key : keys_) Registry::global().add(key, shared_);
+  if (!job.batch_norms()) job.batch_norms() = std::make_shared<BatchNormExchange>(job.model_group());
+  exchange_ = job.batch_norms();
+  for (const at::Tensor& key : keys_) {
+    exchange_->widen(key.numel());
+    Registry::global().add(key, {.owner = this, .exchange = exchange_});
+  }
 }
 
 SyncBatchNorm::~SyncBatchNorm() {
-  for (const at::Tensor& key : keys_) Registry::global().remove(key, shared_);
+  for (const at::Tensor& key : keys_) Registry::global().remove(key, this);
 }
 
 }  // namespace rondo::trainer

@@ -5,11 +5,12 @@
 ///
 /// Forward: one all_gather of count, mean and sum of squared deviations of each channel (float64), combined in rank
 /// order (Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances"), so that
-/// running statistics are bit-equal on all ranks. Backward: one all_reduce of two sums for each channel. Ranks may have
+/// running statistics are bit-equal on all ranks. Backward: the same with two sums for each channel. Ranks may have
 /// batches of different sizes, also none. Weight and bias get this rank's part of their gradients, as of any other
 /// parameter.
 ///
-/// Blocks: forward and backward, until all ranks came. Errors: rondo::Error. Threading: that of the training thread.
+/// Blocks: forward and backward, until all ranks came. Errors: rondo::Error, also where another rank gave the step up.
+/// Threading: that of the training thread.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -18,7 +19,8 @@
 #include <memory>
 #include <vector>
 
-#include "rondo/comm/group.h"
+#include "trainer/gradient/batch_norm_exchange.h"
+#include "trainer/init/job_state.h"
 
 namespace rondo::trainer {
 
@@ -26,16 +28,14 @@ class SyncBatchNorm {
  public:
   /// Registers every BatchNorm in `module`, until this is destroyed. Throws when there is none, or one without
   /// weight and running statistics: nothing would tell its calls from others.
-  SyncBatchNorm(const comm::Group& group, const torch::nn::Module& module);
+  SyncBatchNorm(JobState& job, const torch::nn::Module& module);
   ~SyncBatchNorm();
   SyncBatchNorm(const SyncBatchNorm&) = delete;
   SyncBatchNorm& operator=(const SyncBatchNorm&) = delete;
 
-  struct Shared;
-
  private:
-  std::vector<at::Tensor> keys_;    // kept, so that no other tensor gets their address
-  std::shared_ptr<Shared> shared_;  // shared with graphs in flight
+  std::vector<at::Tensor> keys_;                 // kept, so that no other tensor gets their address
+  std::shared_ptr<BatchNormExchange> exchange_;  // shared with the job and with graphs in flight
 };
 
 }  // namespace rondo::trainer

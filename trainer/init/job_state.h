@@ -17,6 +17,8 @@
 
 namespace rondo::trainer {
 
+class BatchNormExchange;
+
 class JobState {
  public:
   /// Collective. Takes the endpoint over; `bootstrap` says where this rank stands.
@@ -31,6 +33,8 @@ class JobState {
   /// Of the user's collectives; of wrapped models (buffers).
   comm::Group& user_group() { return user_; }
   comm::Group& model_group() { return model_; }
+  /// Of the synchronised BatchNorms of all wrappers; null before the first of them. Shared with graphs in flight.
+  std::shared_ptr<BatchNormExchange>& batch_norms() { return batch_norms_; }
   /// Collective: a group for one wrapper's gradients.
   comm::Group make_gradient_group();
   /// Whose gradients alone are averaged now; null: all wrappers'.
@@ -87,6 +91,7 @@ class JobState {
   int exclusive_depth_ = 0;  // of the thread that trains
   std::atomic<int> wrappers_{0};
   std::atomic<int64_t> steps_done_{0};
+  std::shared_ptr<BatchNormExchange> batch_norms_;
 };
 
 /// A job from an endpoint that exists: for ranks that are threads of one process.

@@ -148,6 +148,71 @@ TEST(SyncBatchNorm, OnlyRegisteredModulesInTrainingAreSynchronised) {
   });
 }
 
+/// Where rank 1 throws: before a BatchNorm in forward, or before it in backward, with and without gradients arrived.
+enum class Thrown : uint8_t { kInForward, kInBackward, kBetweenGradients };
+
+struct ThrowingNet : torch::nn::Module {
+  ThrowingNet() {
+    first = register_module("first", torch::nn::Linear(12, 6));
+    norm = register_module("norm", torch::nn::BatchNorm1d(6));
+    again = register_module("again", torch::nn::BatchNorm1d(6));
+    last = register_module("last", torch::nn::Linear(6, 5));
+  }
+  torch::Tensor forward(const torch::Tensor& x, std::optional<Thrown> thrown) {
+    const auto at_gradient_of = [](const torch::Tensor& tensor) {
+      tensor.register_hook([](const torch::Tensor&) { throw std::runtime_error("the toast burnt"); });
+    };
+    const auto middle = norm(first(x));
+    if (thrown == Thrown::kInForward) throw std::runtime_error("the toast burnt");
+    const auto normal = again(torch::tanh(middle));
+    if (thrown == Thrown::kBetweenGradients) at_gradient_of(normal);
+    const auto out = last(normal);
+    if (thrown == Thrown::kInBackward) at_gradient_of(out);
+    return out;
+  }
+  torch::nn::Linear first{nullptr}, last{nullptr};
+  torch::nn::BatchNorm1d norm{nullptr}, again{nullptr};
+};
+
+TEST(SyncBatchNorm, AStepThatOneRankGaveUpIsSkippedByAllWhereverTheyMeet) {
+  for (const int n : {2, 3}) {
+    for (const Thrown place : {Thrown::kInForward, Thrown::kInBackward, Thrown::kBetweenGradients}) {
+      SCOPED_TRACE(std::to_string(n) + " ranks, place " + std::to_string(static_cast<int>(place)));
+      run_jobs(n, [&](const Job& job) {
+        const auto net = std::make_shared<ThrowingNet>();
+        fill(*net, 3);
+        DistributedDataParallel ddp(job, *net);
+        ddp.sync_batch_norm();
+        torch::optim::SGD optimizer(net->parameters(), torch::optim::SGDOptions(0.1));
+        const auto weights = [&] { return net->first->weight.detach().clone(); };
+        for (int step = 0; step < 5; ++step) {
+          const bool bad = step == 1 || step == 2;
+          const torch::Tensor old = weights();
+          std::string said;
+          try {
+            optimizer.zero_grad();
+            const auto batch = samples(4, static_cast<uint64_t>(10 * step + job.rank));
+            const auto out = net->forward(batch.data, bad && job.rank == 1 ? std::optional(place) : std::nullopt);
+            torch::nn::functional::cross_entropy(out, batch.target).backward();
+            ddp.step(optimizer);
+          } catch (const std::exception& error) {
+            said = error.what();
+            ddp.step(optimizer);
+          }
+          EXPECT_EQ(same_bits(old, weights()), bad) << "step " << step << ", rank " << job.rank;
+          if (!bad) EXPECT_EQ(said, "") << "step " << step << ", rank " << job.rank;
+          if (bad) EXPECT_THAT(said, HasSubstr("the toast burnt")) << "step " << step;
+          if (bad && job.rank != 1) EXPECT_THAT(said, HasSubstr("rank 1 gave this step up")) << "step " << step;
+        }
+        for (const auto& item : net->named_parameters()) {
+          const auto all = job.all_gather(item.value().detach());
+          for (int rank = 1; rank < n; ++rank) EXPECT_TRUE(same_bits(all[rank], all[0])) << item.key();
+        }
+      });
+    }
+  }
+}
+
 TEST(SyncBatchNorm, SaysWhatItCannotDo) {
   run_jobs(2, [](const Job& job) {
     Mlp plain;
