@@ -73,6 +73,7 @@ CLI::Option* add_text(CLI::App& app, const char* name, std::string& to, const ch
 }  // namespace
 
 void add_rank_flags(CLI::App& app, RankFlags& flags) {
+  add_text(app, "--max-restarts", flags.max_restarts, "N", "start all ranks again after a failure, at most N times");
   add_text(app, "--prefix", flags.prefix, "STYLE",
            "before each line: none, rank, full (time, host, rank, stream), json; auto is rank when there are several");
   add_text(app, "--show", flags.show, "RANKS",
@@ -90,6 +91,9 @@ void add_rank_flags(CLI::App& app, RankFlags& flags) {
 }
 
 comm::Status apply_rank_flags(const RankFlags& flags, JobRequest& job) {
+  const auto restarts = parse_number("--max-restarts", flags.max_restarts, {0, 1'000'000});
+  RONDO_TRY(restarts.status());
+  job.max_restarts = static_cast<int>(*restarts);
   const auto binding = binding_of(flags.numa_binding);
   if (!binding)
     return wrong("--numa-binding " + flags.numa_binding +
@@ -117,7 +121,6 @@ void add_run_flags(CLI::App& app, RunFlags& flags) {
   const auto text = [&](const char* name, std::string& to, const char* type, const char* purpose) {
     return add_text(app, name, to, type, purpose);
   };
-  text("--max-restarts", flags.max_restarts, "N", "start all ranks again after a failure, at most N times");
   text("--config", flags.config, "FILE",
        "read flags from the table [launch] of a TOML file, e.g. a run's config.toml; may be repeated");
   app.add_flag("--dry-run", flags.dry_run,
@@ -182,9 +185,6 @@ comm::Result<JobRequest> job_of(const RunFlags& flags, const FlagSources& source
   auto signals = parse_signals(flags.signals_to_handle);
   RONDO_TRY(signals);
   job.stop_signals = *std::move(signals);
-  const auto restarts = parse_number("--max-restarts", flags.max_restarts, {0, 1'000'000});
-  RONDO_TRY(restarts);
-  job.max_restarts = static_cast<int>(*restarts);
   job.role = flags.role;
   if (flags.standalone && sources.given("rdzv-id")) {
     notes.emplace_back("--rdzv-id has no effect with --standalone, as with torchrun");

@@ -15,6 +15,7 @@ namespace rondo::launcher {
 
 /// Flags about the ranks of a job and what they write, of every verb that runs a program of the user's or a recipe.
 struct RankFlags {
+  std::string max_restarts = "0";
   std::string prefix = "auto", show = "all", log_cap = "1GiB", numa_binding = "cores";
   std::string redirects = "0", tee = "0", local_ranks_filter;
   bool collapse = false;
@@ -33,7 +34,6 @@ struct RunFlags {
   std::string signals_to_handle = "SIGTERM,SIGINT,SIGHUP,SIGQUIT";
   std::string start_method = "spawn", event_log_handler = "null", logs_specs;
   std::string duplicate_stdout_filters, duplicate_stderr_filters;
-  std::string max_restarts = "0";
   double monitor_interval = 0.1;
   bool standalone = false, module = false, no_python = false, run_path = false, virtual_local_rank = false;
   // Ours.

@@ -26,6 +26,7 @@ std::string footer() {
          "  rondo train fmnist-cnn\n"
          "  rondo train fmnist-cnn --nproc-per-node 4 epochs=1 batch=32\n"
          "  rondo train --check fmnist-cnn\n"
+         "  rondo train fmnist-cnn --max-restarts 3      goes on from its newest checkpoint when a rank fails\n"
          "  rondo train --resume latest\n"
          "  rondo train --eval-only --resume latest\n"
          "  rondo train fmnist-mlp --verify --nproc-per-node 4\n\n"
@@ -110,6 +111,7 @@ void adopt_plan(const std::string& toml_text, TrainFlags& flags) {
 std::string verify_mistake(const TrainFlags& flags) {
   if (!flags.resume.empty() || flags.eval_only || flags.check)
     return "--verify trains from the start: not with --resume, --eval-only or --check";
+  if (flags.rank.max_restarts != "0") return "--verify compares runs that nothing interrupts: not with --max-restarts";
   if (!flags.job.log_dir.empty()) return "--verify makes several runs, which cannot share --log-dir";
   if (flags.recipe.empty()) return "--verify: which recipe?";
   if (std::find(flags.settings.begin(), flags.settings.end(), "algorithm=ring") != flags.settings.end())

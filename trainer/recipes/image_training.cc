@@ -109,12 +109,18 @@ class ImageRun {
         settings_(plan.settings),
         reporter_(reporter),
         job_(init(context.argc, context.argv, init_options(plan.settings))),
-        run_folder_(context.run_folder) {
+        run_folder_(context.run_folder),
+        resume_(plan.resume) {
     reporter_.set_rank(job_.rank);
     reporter_.hello(job_.description(), TORCH_VERSION);
-    if (plan.resume) {
-      for (const std::string& why : plan.resume->skipped) say("skipped: " + why);
+    const bool again = context.restarts > 0 && plan.mode == Mode::kTrain && !run_folder_.empty();
+    if (again) take_own_checkpoint();
+    if (resume_) {
+      for (const std::string& why : resume_->skipped) say("skipped: " + why);
       check_same_checkpoint();
+    } else if (again) {
+      say("restart " + std::to_string(context.restarts) +
+          ": no checkpoint that all ranks can read, from the beginning");
     }
     if (job_.rank == 0 && run_folder_.empty()) run_folder_ = make_run_folder(plan.recipe->short_name());
   }
@@ -147,18 +153,33 @@ class ImageRun {
     if (plan_.output == Request::Output::kText) reporter_.say(line);
   }
 
+  /// After a restart the run's own newest checkpoint counts, if every rank finds it: hosts may have folders of their
+  /// own, and only rank 0 writes.
+  void take_own_checkpoint() {
+    std::optional<FoundCheckpoint> own;
+    try {
+      own = newest_valid_checkpoint(run_folder_ / "checkpoints");
+    } catch (const Error&) {
+      own.reset();  // there is none yet
+    }
+    constexpr int64_t kNone = -1;
+    const int64_t step = own ? own->checkpoint.manifest.step : kNone;
+    const auto steps = job_.all_gather(torch::tensor({step}, torch::kInt64));
+    if (own && !(steps != step).any().item<bool>()) resume_ = std::move(own);
+  }
+
   /// All ranks read the checkpoint by themselves; another one may have been written in between.
   void check_same_checkpoint() {
-    const Manifest& manifest = plan_.resume->checkpoint.manifest;
+    const Manifest& manifest = resume_->checkpoint.manifest;
     const auto steps = job_.all_gather(torch::tensor({manifest.step}, torch::kInt64));
     if ((steps != manifest.step).any().item<bool>()) {
       throw Error("the ranks found different checkpoints to resume from: is the run that writes them still going on?");
     }
-    say("resumed from " + plan_.resume->checkpoint.folder.string());
+    say("resumed from " + resume_->checkpoint.folder.string());
   }
 
   void evaluate_checkpoint() {
-    const Checkpoint& checkpoint = plan_.resume->checkpoint;
+    const Checkpoint& checkpoint = resume_->checkpoint;
     load_model(*net_, checkpoint);
     normalisation_ = {.mean = fact(checkpoint.manifest, "pixel_mean", checkpoint.folder),
                       .deviation = fact(checkpoint.manifest, "pixel_deviation", checkpoint.folder)};
@@ -184,10 +205,10 @@ class ImageRun {
     const ImageWriter writer(normalisation_);
 
     Cursor cursor;
-    if (plan_.resume) {
-      load_model(*net_, plan_.resume->checkpoint);
-      cursor = plan_.resume->checkpoint.manifest.cursor;
-      steps_done_ = plan_.resume->checkpoint.manifest.step;
+    if (resume_) {
+      load_model(*net_, resume_->checkpoint);
+      cursor = resume_->checkpoint.manifest.cursor;
+      steps_done_ = resume_->checkpoint.manifest.step;
       epochs_done_ = cursor.epoch;
     }
     ReplicaOptions replica;
@@ -198,8 +219,8 @@ class ImageRun {
     Optimizer<torch::optim::SGD> optimizer(
         ddp, parameters(*net_),
         torch::optim::SGDOptions(settings_.number("lr")).momentum(0.9).nesterov(true).weight_decay(5e-4));
-    if (plan_.resume) {
-      const auto file = plan_.resume->checkpoint.folder / kOptimizerFile;
+    if (resume_) {
+      const auto file = resume_->checkpoint.folder / kOptimizerFile;
       decode_optimizer(*net_, optimizer, SafetensorsFile::read(file), file.string());
     }
     if (plan_.mode == Mode::kCheck) return look_for_mistakes(cursor.epoch, writer, ddp, optimizer);
@@ -212,6 +233,7 @@ class ImageRun {
     const int64_t stop_after = settings_.integer("stop_after");
     const int64_t epochs =
         stop_after > 0 ? std::min(stop_after, settings_.integer("epochs")) : settings_.integer("epochs");
+    if (cursor.epoch >= epochs) evaluate(writer);  // started again when all was trained
     for (; cursor.epoch < epochs; cursor = {.epoch = cursor.epoch + 1, .step = 0}) {
       train_epoch(cursor, writer, ddp, optimizer);
       if (stop_signal_ != 0) return;
@@ -488,7 +510,8 @@ class ImageRun {
   const Settings& settings_;
   Reporter& reporter_;
   const Job job_;
-  std::filesystem::path run_folder_;  // rank 0 only
+  std::filesystem::path run_folder_;  // rank 0 only, unless the agent named it
+  std::optional<FoundCheckpoint> resume_;
   ImageSet train_, test_;
   Normalisation normalisation_;
   std::unique_ptr<ImageNet28> net_;

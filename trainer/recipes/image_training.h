@@ -14,6 +14,8 @@ struct TrainingContext {
   char** argv = nullptr;             // for rondo::init
   std::filesystem::path run_folder;  // empty: rank 0 makes one
   int default_threads = 1;
+  /// How often all ranks were started again in the same run. A training then goes on from the run's newest checkpoint.
+  int restarts = 0;
 };
 
 /// Returns when this rank has left the job in order; throws rondo::Error.

@@ -29,6 +29,7 @@ struct WorkerEnvironment {
   int messages_descriptor = -1;  // RONDO_MESSAGES_FD
   int rank = 0;                  // whoever placed it, until the job says so itself
   int threads = 1;               // OMP_NUM_THREADS
+  int restarts = 0;              // RONDO_GENERATION
 
   static WorkerEnvironment read() {
     const auto text = [](const char* name) {
@@ -45,7 +46,8 @@ struct WorkerEnvironment {
             .error_file = text("TORCHELASTIC_ERROR_FILE"),
             .messages_descriptor = number("RONDO_MESSAGES_FD", -1),
             .rank = placed.ok() ? placed->at.rank : 0,
-            .threads = std::max(number("OMP_NUM_THREADS", 1), 1)};
+            .threads = std::max(number("OMP_NUM_THREADS", 1), 1),
+            .restarts = number("RONDO_GENERATION", 0)};
   }
 };
 
@@ -93,10 +95,13 @@ void run(const Request& request, const WorkerEnvironment& environment, int argc,
   } else if (request.action == Request::Action::kDumpOutputs) {
     dump_outputs(plan, request.dump_file);
   } else {
-    run_image_recipe(
-        plan,
-        {.argc = argc, .argv = argv, .run_folder = environment.run_folder, .default_threads = environment.threads},
-        reporter);
+    run_image_recipe(plan,
+                     {.argc = argc,
+                      .argv = argv,
+                      .run_folder = environment.run_folder,
+                      .default_threads = environment.threads,
+                      .restarts = environment.restarts},
+                     reporter);
   }
 }
 

@@ -203,6 +203,32 @@ TEST_F(RondoTrain, StopsWithACheckpointWhenAskedAndGoesOnFromItToTheSameEnd) {
   EXPECT_EQ(resumed["steps"], through["steps"]);
 }
 
+TEST_F(RondoTrain, StartsAgainAfterAFailureAndGoesOnFromTheRunsNewestCheckpointToTheSameEnd) {
+  const json through = summary_of({"fmnist-mlp", "epochs=12", "batch=8"});
+  // Rank 1 is killed before the first step, and once more when the first epoch's checkpoint is there.
+  const std::string real = (fs::path(RONDO_PROGRAM).parent_path() / "rondo-train").string();
+  test::write_file(
+      "mortal",
+      "#!/bin/sh\ncase \"$RANK $RONDO_GENERATION\" in\n'1 0') kill -KILL $$ ;;\n"
+      "'1 1') (until [ -e $RONDO_RUN_DIR/checkpoints/step-00000025 ]; do sleep 0.01; done; kill -KILL $$) & ;;\n"
+      "esac\nexec " +
+          real + " \"$@\"\n");
+  fs::permissions("mortal", fs::perms::owner_all);
+  ::setenv("RONDO_TRAIN", fs::absolute("mortal").c_str(), 1);
+  const Outcome outcome =
+      train({"fmnist-mlp", "epochs=12", "batch=8", "--max-restarts", "2", "--run-dir", "restarted"});
+  ::unsetenv("RONDO_TRAIN");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("restart 1 of 2"), HasSubstr("restart 2 of 2")));
+  EXPECT_THAT(outcome.out,
+              AllOf(HasSubstr("restart 1: no checkpoint that all ranks can read, from the beginning\n"),
+                    ::testing::ContainsRegex("resumed from [^\n]*/restarted/checkpoints/step-0000[0-9]+\n")));
+  const json summary = json::parse(test::read_file("restarted/summary.json"));
+  EXPECT_EQ(summary["params_hash"], through["params_hash"]);
+  EXPECT_EQ(summary["steps"], through["steps"]);
+  EXPECT_EQ(summary["test_correct"], through["test_correct"]);
+}
+
 TEST_F(RondoTrain, EvaluationCountsTheSameOnAnyNumberOfRanks) {
   const json trained = summary_of({"fmnist-cnn", "epochs=1", "batch=32"});
   const std::string run = fs::canonical("runs/latest").string();
@@ -340,6 +366,7 @@ TEST_F(RondoTrain, VerifyEndsWithSevenAndNamesWhatChangesTheNumbers) {
 
 TEST_F(RondoTrain, VerifyRefusesWhatItCannotCompare) {
   for (const std::vector<std::string>& words : {std::vector<std::string>{"fmnist-mlp", "--verify", "algorithm=ring"},
+                                                {"fmnist-mlp", "--verify", "--max-restarts", "1"},
                                                 {"fmnist-mlp", "--verify", "--resume", "x"}}) {
     const Outcome outcome = train(words);
     EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
