@@ -133,6 +133,8 @@ DEFECTS = [
            "Flight.HoldsWhereItsProcessWasWhenItCrashed", "comm_flight_test"),
     Defect("checkpoint-asked-twice", "trainer/init/requests.cc", "checkpoints_seen_ = most[1];", "",
            "Requests.AreHeardByAllRanksAtTheSameStepAndOnce", "trainer_job_test"),
+    Defect("second-requests-disagree", "trainer/init/requests.cc", "checkpoints_seen_(0)", "checkpoints_seen_(checkpoints_asked.load())",
+           "Requests.OfASecondObjectGiveTheSameAnswerOnEveryRank", "trainer_job_test"),
     Defect("restart-from-the-beginning", "trainer/recipes/image_training.cc", "if (again) take_own_checkpoint();", "",
            "RondoTrain.StartsAgainAfterAFailureAndGoesOnFromTheRunsNewestCheckpointToTheSameEnd", "rondo_train_test"),
     Defect("launchers-may-disagree", "comm/bootstrap/launchers.cc", "if (other.at.world_size == 1 || other.at == chosen.at) continue;",

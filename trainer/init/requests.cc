@@ -30,7 +30,9 @@ constexpr Heard kHeard[] = {{SIGINT, on_stop, static_cast<int>(SA_RESTART | SA_R
 
 }  // namespace
 
-Requests::Requests(const Job& job) : job_(job), checkpoints_seen_(checkpoints_asked.load()) {
+// Seen begins at 0, whatever an object before this one has counted: that differs from rank to rank. What it heard is
+// told once more.
+Requests::Requests(const Job& job) : job_(job), checkpoints_seen_(0) {
   for (const Heard& heard : kHeard) {
     struct sigaction now {};
     if (::sigaction(heard.signal, nullptr, &now) != 0 || (now.sa_flags & SA_SIGINFO) != 0 || now.sa_handler != SIG_DFL)

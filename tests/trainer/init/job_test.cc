@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <optional>
 #include <stdexcept>
 
 #include "tests/trainer/support/trainer_ranks.h"
@@ -141,9 +142,30 @@ TEST(OptimizerState, TheSlotThatDiffersIsNamed) {
   });
 }
 
+// Ranks are threads here, and signals those of one process: rank 1 makes its second object when it has heard of the
+// checkpoint that rank 0's second object hears of later.
+TEST(Requests, OfASecondObjectGiveTheSameAnswerOnEveryRank) {
+  run_jobs(2, [](const Job& job) {
+    Requests first(job);
+    EXPECT_FALSE(first.agree().checkpoint);
+    std::optional<Requests> second;
+    if (job.rank == 0) second.emplace(job);
+    job.barrier();
+    if (job.rank == 1) {
+      std::raise(SIGUSR1);
+      second.emplace(job);
+    }
+    job.barrier();
+    for (const bool expected : {true, false}) EXPECT_EQ(second->agree().checkpoint, expected) << "rank " << job.rank;
+    EXPECT_TRUE(first.agree().checkpoint) << "rank " << job.rank;
+    job.barrier();
+  });
+}
+
 TEST(Requests, AreHeardByAllRanksAtTheSameStepAndOnce) {
   run_jobs(3, [](const Job& job) {
     Requests requests(job);
+    (void)requests.agree();  // hears what a test before this one asked for
     EXPECT_FALSE(requests.agree().checkpoint);
     if (job.rank == 1) std::raise(SIGUSR1);  // one signal, for one rank
     const auto first = requests.agree();
