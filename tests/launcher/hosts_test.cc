@@ -294,22 +294,6 @@ class InNamespaces : public OverHosts {
                                                     .program = on.program,
                                                     .folder = folder_.path()});
   }
-  /// "0100007F:1F90" of every listener of the host.
-  std::vector<std::string> listeners(int host) const {
-    std::vector<std::string> found;
-    hosts_->inside(host, [&] {
-      for (const char* table : {"/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"}) {
-        std::ifstream lines(table);
-        std::string line, number, local, remote, state;
-        std::getline(lines, line);
-        while (std::getline(lines, line)) {
-          std::istringstream(line) >> number >> local >> remote >> state;
-          if (state == "0A") found.push_back(local);
-        }
-      }
-    });
-    return found;
-  }
 
   std::optional<Hosts> hosts_;
   std::string door_;
@@ -323,10 +307,9 @@ TEST_F(InNamespaces, RanksReduceOverTlsAndTcpAndNobodyListensEverywhere) {
   for (int rank = 0; rank < 2 * kHosts; ++rank)
     ASSERT_TRUE(agents[0]->wait_for("[rank " + std::to_string(rank) + "] ready", 60s)) << agents[0]->so_far().errors;
   for (int host = 0; host < kHosts; ++host) {
-    const auto open = listeners(host);
+    const auto open = hosts_->listeners(host);
     EXPECT_FALSE(open.empty()) << host;
-    for (const std::string& local : open)
-      EXPECT_FALSE(local.starts_with("00000000:") || local.starts_with(std::string(32, '0') + ":")) << local;
+    for (const auto& listener : open) EXPECT_FALSE(listener.everywhere()) << listener.address;
   }
   std::ofstream(folder_.path() / "go") << "go";
   for (auto& each : agents) {

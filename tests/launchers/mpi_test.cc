@@ -3,11 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -18,6 +16,7 @@
 #include <vector>
 
 #include "tests/support/hosts.h"
+#include "tests/support/mpi_hosts.h"
 #include "tests/support/process.h"
 
 namespace rondo::test {
@@ -75,9 +74,7 @@ class Launched {
   static Process::Options with_errors(Process::Options options) {
     std::vector<std::string> words{"-c", "exec 2>&1; exec \"$0\" \"$@\"", options.program};
     words.insert(words.end(), options.arguments.begin(), options.arguments.end());
-    // As root Open MPI wants to be asked twice.
-    options.environment.merge(
-        std::map<std::string, std::string>{{"OMPI_ALLOW_RUN_AS_ROOT", "1"}, {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"}});
+    options.environment.merge(open_mpi_as_root());
     return {.program = "/bin/sh", .arguments = std::move(words), .environment = std::move(options.environment)};
   }
   void note(const std::string& line) {
@@ -93,47 +90,24 @@ std::string contents(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-/// Two hosts by the names a and b, two ranks on each. In place of ssh the launchers are given a script that goes into
-/// the host's namespace and takes its name: what tells hosts apart for them is the name.
+/// Two hosts by the names a and b, two ranks on each.
 class MpiOnTwoHosts : public testing::Test {
  protected:
   void SetUp() override {
     ASSERT_EQ(Hosts::refusal(), "");
     hosts_.emplace(2);
     hosts_->connect({.first = 0, .second = 1});
-    std::string name = (std::filesystem::temp_directory_path() / "rondo-test-mpi-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
-    std::ofstream(agent()) << "#!/bin/sh\n"
-                              "while [ \"${1#-}\" != \"$1\" ]; do shift; done\n"
-                              "host=$1; shift\n"
-                              "case $host in a) space="
-                           << hosts_->space(0) << " ;; *) space=" << hosts_->space(1)
-                           << " ;; esac\n"
-                              "exec nsenter --net=$space unshare --uts sh -c 'hostname \"$0\"; exec sh -c \"$*\"' "
-                              "\"$host\" \"$@\"\n";
-    std::filesystem::permissions(agent(), std::filesystem::perms::owner_all);
+    by_mpi_.emplace(*hosts_);
   }
-  void TearDown() override {
-    std::error_code none;
-    std::filesystem::remove_all(folder_, none);
-  }
-  std::string agent() const { return folder_ / "agent"; }
 
   Launched launch(std::vector<std::string> launcher, const std::string& transport,
                   const std::vector<std::string>& arguments) const {
     launcher.insert(launcher.end(), {"env", "RONDO_TRANSPORT=" + transport, kProgram});
     launcher.insert(launcher.end(), arguments.begin(), arguments.end());
-    launcher.insert(launcher.begin(), {"--uts", "sh", "-c", "hostname a; exec \"$0\" \"$@\""});
-    return Launched(hosts_->on(0, {.program = "unshare", .arguments = std::move(launcher)}));
+    return Launched(by_mpi_->on_first(std::move(launcher)));
   }
-  std::vector<std::string> mpirun(const std::string& where = "a:2,b:2") const {
-    return {"mpirun.openmpi", "--mca", "plm_rsh_agent", agent(), "--oversubscribe", "-np", "4", "--host", where};
-  }
-  std::vector<std::string> mpiexec() const {
-    return {"mpiexec.mpich",     "-launcher", "ssh", "-launcher-exec", agent(),  "-iface",
-            Hosts::interface(0), "-n",        "4",   "-hosts",         "a:2,b:2"};
-  }
+  std::vector<std::string> mpirun(const std::string& where = "a:2,b:2") const { return by_mpi_->mpirun(where); }
+  std::vector<std::string> mpiexec() const { return by_mpi_->mpiexec("a:2,b:2"); }
   void expect_whole(Launched& job, const std::string& links, const std::string& bits) const {
     EXPECT_EQ(job.end(), 0) << job.text;
     ASSERT_EQ(job.lines.size(), 4u) << job.text;
@@ -146,7 +120,7 @@ class MpiOnTwoHosts : public testing::Test {
   }
 
   std::optional<Hosts> hosts_;
-  std::filesystem::path folder_;
+  std::optional<MpiHosts> by_mpi_;
 };
 
 TEST_F(MpiOnTwoHosts, RanksMeetByMpiAndSumTheBitsOfOneHostOverEveryLink) {

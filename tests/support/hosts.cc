@@ -12,6 +12,7 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <sstream>
 #include <stdexcept>
@@ -126,6 +127,7 @@ Hosts::~Hosts() { remove(); }
 
 void Hosts::remove() {
   for (const std::string& each : names_) run("ip netns pids " + each + " | xargs -r kill -9; ip netns del " + each);
+  if (!switch_.empty()) run("ip netns del " + switch_);
 }
 
 std::string Hosts::space(int host) const { return std::string(kFolder) + "/" + name(host); }
@@ -154,6 +156,25 @@ void Hosts::inside(int host, const std::function<void()>& body) const {
   if (failure) std::rethrow_exception(failure);
 }
 
+bool Hosts::Listener::everywhere() const { return address.find_first_not_of('0') == address.find(':'); }
+
+std::vector<Hosts::Listener> Hosts::listeners(int host) const {
+  std::vector<Listener> found;
+  inside(host, [&] {
+    for (const char* path : {"/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"}) {
+      std::ifstream table(path);
+      std::string line;
+      std::getline(table, line);  // names of the columns
+      while (std::getline(table, line)) {
+        std::istringstream words(line);
+        const std::vector<std::string> columns(std::istream_iterator<std::string>(words), {});
+        if (columns.size() > 9 && columns[3] == "0A") found.push_back({.address = columns[1], .inode = columns[9]});
+      }
+    }
+  });
+  return found;
+}
+
 void Hosts::expect_no_shared_memory(const std::vector<std::pair<int, pid_t>>& host_and_process) const {
   for (const auto& [host, process] : host_and_process) {
     const auto mine = writable_shared_mappings(process);
@@ -176,6 +197,20 @@ int Hosts::connect(Ends ends) {
   for (const int host : {ends.first, ends.second})
     need(in(name(host)) + "ip addr add " + ipv4(cable, host) + "/24 dev " + device);
   return cable;
+}
+
+void Hosts::join_by_switch() {
+  switch_ = names_.front() + "-switch";
+  need("ip netns add " + switch_);
+  need(in(switch_) + "ip link add lan type bridge");
+  need(in(switch_) + "ip link set lan up");
+  for (int host = 0; host < count(); ++host) {
+    const std::string socket = "socket" + std::to_string(host);
+    need("ip link add " + socket + " netns " + switch_ + " type veth peer name lan netns " + name(host));
+    need(in(switch_) + "ip link set " + socket + " master lan up");
+    need(in(name(host)) + "ip addr add 10.215.0." + std::to_string(host + 1) + "/24 dev lan");
+    need(in(name(host)) + "ip link set lan up");
+  }
 }
 
 std::string Hosts::ipv4(int cable, int host) const {

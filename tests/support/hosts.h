@@ -39,6 +39,13 @@ class Hosts {
   std::string space(int host) const;
   /// Runs `body` in a thread of its own whose sockets belong to `host`; they stay there afterwards.
   void inside(int host, const std::function<void()>& body) const;
+  struct Listener {
+    std::string address;      // "0100007F:1F90", as /proc/net/tcp has it
+    std::string inode;        // of its socket
+    bool everywhere() const;  // on every address of the host
+  };
+  /// The TCP sockets of `host` that listen.
+  std::vector<Listener> listeners(int host) const;
   /// Fails the test where two of these processes, on different hosts, map the same memory that can be written.
   void expect_no_shared_memory(const std::vector<std::pair<int, pid_t>>& host_and_process) const;
 
@@ -49,6 +56,8 @@ class Hosts {
   };
   /// Joins two hosts; returns the cable's number.
   int connect(Ends ends);
+  /// Joins all hosts in one subnet, by an interface "lan" on each. Once.
+  void join_by_switch();
   static std::string interface(int cable) { return "cable" + std::to_string(cable); }
   /// Without brackets: "10.214.0.1", "fd52:6f6e::1".
   std::string ipv4(int cable, int host) const;
@@ -80,6 +89,7 @@ class Hosts {
   void remove();
 
   std::vector<std::string> names_;
+  std::string switch_;  // a namespace, too; empty: there is none
   std::vector<Ends> cables_;
 };
 

@@ -3,13 +3,19 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
 #include <chrono>
 #include <filesystem>
+#include <map>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "rondo/comm/env.h"
 #include "tests/support/plain_link.h"
@@ -107,6 +113,28 @@ TEST_F(TwoHosts, ProgramsRunOnTheirHostUnderTheirOwnProcessId) {
     while (const auto line = shell.line()) addresses += *line;
     EXPECT_THAT(addresses, testing::HasSubstr(hosts_->ipv4(cable_, host)));
   }
+}
+
+TEST_F(TwoHosts, ListenersAreThoseOfTheHostAndSayWhereTheyListen) {
+  std::map<std::string, bool> everywhere;  // by inode
+  std::vector<int> open;
+  hosts_->inside(1, [&] {
+    for (const in_addr_t address : {INADDR_ANY, INADDR_LOOPBACK}) {
+      const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      const sockaddr_in any_port{.sin_family = AF_INET, .sin_port = 0, .sin_addr = {::htonl(address)}, .sin_zero = {}};
+      ASSERT_EQ(::bind(listener, reinterpret_cast<const sockaddr*>(&any_port), sizeof any_port), 0);
+      ASSERT_EQ(::listen(listener, 1), 0);
+      struct stat facts {};
+      ASSERT_EQ(::fstat(listener, &facts), 0);
+      everywhere[std::to_string(facts.st_ino)] = address == INADDR_ANY;
+      open.push_back(listener);
+    }
+  });
+  std::map<std::string, bool> found;
+  for (const Hosts::Listener& listener : hosts_->listeners(1)) found[listener.inode] = listener.everywhere();
+  EXPECT_EQ(found, everywhere);
+  EXPECT_TRUE(hosts_->listeners(0).empty());
+  for (const int listener : open) ::close(listener);
 }
 
 TEST_F(TwoHosts, OfATestThatDiedTheNextRemovesTheNamespaces) {
