@@ -70,6 +70,9 @@ TEST_F(Train, TakesTheFlagsAboutItsRanks) {
   const Outcome wrong = run_rondo({"train", "fmnist-cnn", "--numa-binding", "nod"}, options_);
   EXPECT_EQ(wrong.exit_code, 2);
   EXPECT_THAT(wrong.errors, HasSubstr("--numa-binding nod"));
+  const Outcome often = run_rondo({"train", "fmnist-cnn", "--max-restarts", "often"}, options_);
+  EXPECT_EQ(often.exit_code, 2);
+  EXPECT_THAT(often.errors, HasSubstr("--max-restarts"));
 }
 
 TEST_F(Train, PassesOnWhatThePlanRefusesAndStartsNothing) {
