@@ -6,8 +6,10 @@
 
 #include <signal.h>
 
+#include <cstddef>
 #include <deque>
 #include <nlohmann/json_fwd.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +47,22 @@ class AgentEvents {
   virtual void asked(int signal, const Asked& who) = 0;
   /// Of a rank that was asked by USR2: where its threads are, line by line.
   virtual void stacks(int rank, const std::vector<std::string>& lines) = 0;
+  /// What the flight recorder of a rank held, whole (rondo/comm/flight.h).
+  virtual void flight(int rank, std::span<const std::byte> record) = 0;
+  /// The answer to write_flights(), after the records. `silent` recorded nothing: their programs do not use Rondo, or
+  /// have not come to it.
+  struct FlightsTaken {
+    uint64_t number = 0;  // of the order
+    std::vector<int> recorded, silent;
+  };
+  virtual void flights_taken(const FlightsTaken& taken) = 0;
+  /// What another host said of a rank and could not say whole: no message is larger than `limit`.
+  struct Shortened {
+    int rank = -1;
+    std::string what;  // "its stacks"
+    int64_t bytes = 0, limit = 0;
+  };
+  virtual void shortened(const Shortened& cut) = 0;
   /// For events.jsonl.
   virtual void event(const char* kind, const nlohmann::json& fields) = 0;
   /// Lines wait for a slow reader: the agent lets its ranks wait too.
@@ -74,8 +92,8 @@ class AgentOrders {
   /// Stops the process group of every living rank as it is, and has them go on again.
   virtual void suspend() = 0;
   virtual void resume() = 0;
-  /// Keeps what the ranks' flight recorders hold now.
-  virtual void write_flights(const std::string& cause) = 0;
+  /// Takes what the ranks' flight recorders hold now, before it returns, and tells it.
+  virtual void write_flights(uint64_t number) = 0;
   /// Tells at once of ranks that have ended; an agent of another host does so anyway.
   virtual void look() = 0;
   /// Waits for no more output: tells of what is there.

@@ -2,10 +2,12 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 
 #include "launcher/base/descriptor.h"
 #include "launcher/report/symbols.h"
@@ -23,18 +25,18 @@ std::string flight_path(const std::string& run_directory, int rank) {
   return run_directory + "/flight/" + name;
 }
 
-comm::Result<bool> write_flight(const std::string& run_directory, int rank, const comm::Region& memory,
-                                comm::TimePoint now) {
-  const std::vector<std::byte> taken = comm::take_flight(memory.bytes(), now);
-  if (taken.empty()) return false;
+comm::Status keep_flight(const std::string& run_directory, int rank, std::span<const std::byte> record) {
   const std::string folder = run_directory + "/flight";
   if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) return system_error("cannot make " + folder);
-  const std::string path = flight_path(run_directory, rank), part = path + ".part";
-  const Descriptor file(::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  const std::string path = flight_path(run_directory, rank);
+  std::string part = path + ".XXXXXX";  // another host may be writing the same
+  const Descriptor file(::mkostemp(part.data(), O_CLOEXEC));
   if (!file.open()) return system_error("cannot write " + part);
-  RONDO_TRY(write_all(file, {reinterpret_cast<const char*>(taken.data()), taken.size()}));
-  if (std::rename(part.c_str(), path.c_str()) != 0) return system_error("cannot write " + path);
-  return true;
+  comm::Status status = write_all(file, {reinterpret_cast<const char*>(record.data()), record.size()});
+  if (status.ok() && (::fchmod(file.get(), 0644) != 0 || std::rename(part.c_str(), path.c_str()) != 0))
+    status = system_error("cannot write " + path);
+  if (!status.ok()) ::unlink(part.c_str());
+  return status;
 }
 
 std::optional<RecordedCulprit> recorded_culprit(const comm::Region& memory) {

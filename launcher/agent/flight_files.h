@@ -1,9 +1,10 @@
-/// flight/rank-0000.bin: what a rank's flight recorder held, written into the run's folder from the memory that the
-/// agent keeps (rondo/comm/flight.h). That memory outlives the rank. Main thread only.
+/// flight/rank-0000.bin: what a rank's flight recorder held (rondo/comm/flight.h), in the run's folder; and what the
+/// agent reads in the recorder's memory, which outlives the rank. Main thread only.
 #pragma once
 
 #include <chrono>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,9 +19,8 @@ comm::Result<comm::Region> make_flight_memory(int rank);
 /// "<run>/flight/rank-0000.bin".
 std::string flight_path(const std::string& run_directory, int rank);
 
-/// Writes what `memory` holds now, whole or not at all. False: the rank recorded nothing, so there is nothing to write.
-comm::Result<bool> write_flight(const std::string& run_directory, int rank, const comm::Region& memory,
-                                comm::TimePoint now);
+/// Writes a rank's record there, whole or not at all; the agents of several hosts may do so in one shared folder.
+comm::Status keep_flight(const std::string& run_directory, int rank, std::span<const std::byte> record);
 
 /// Whose failure ended the collectives of the rank that recorded in `memory`; nothing when they did not end so.
 struct RecordedCulprit {

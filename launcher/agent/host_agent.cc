@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "launcher/agent/error_file.h"
 #include "launcher/agent/flight_files.h"
 #include "launcher/agent/programs.h"
 #include "launcher/explain/live_run.h"
+#include "rondo/comm/flight.h"
 
 namespace rondo::launcher {
 namespace {
@@ -142,16 +144,19 @@ void HostAgent::resume() {
     if (worker.alive()) ::kill(-worker.pid, SIGCONT);
 }
 
-/// Answers a request also when no rank ever recorded anything.
-void HostAgent::write_flights(const std::string& cause) {
-  nlohmann::json written = nlohmann::json::array(), errors = nlohmann::json::array();
+void HostAgent::write_flights(uint64_t number) {
+  AgentEvents::FlightsTaken taken{.number = number, .recorded = {}, .silent = {}};
+  std::set<int> silent;  // also those that were never started
+  for (const RankPlan& plan : setting_.plan) silent.insert(plan.rank);
   for (const Worker& worker : workers_) {
-    const auto wrote = write_flight(folder_.path(), worker.rank, worker.flight, Clock::now());
-    if (!wrote.ok()) errors.push_back(wrote.status().message());
-    if (wrote.ok() && *wrote) written.push_back(worker.rank);
+    const std::vector<std::byte> record = comm::take_flight(worker.flight.bytes(), Clock::now());
+    if (record.empty()) continue;
+    silent.erase(worker.rank);
+    taken.recorded.push_back(worker.rank);
+    events_.flight(worker.rank, record);
   }
-  if (written.empty() && errors.empty() && cause != "request") return;
-  events_.event("flight", {{"cause", cause}, {"ranks", written}, {"errors", errors}});
+  taken.silent.assign(silent.begin(), silent.end());
+  events_.flights_taken(taken);
 }
 
 void HostAgent::look() {

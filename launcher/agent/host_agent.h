@@ -35,7 +35,7 @@ class HostAgent final : public AgentOrders {
   void ask(int signal) override;
   void suspend() override;
   void resume() override;
-  void write_flights(const std::string& cause) override;
+  void write_flights(uint64_t number) override;
   void look() override;
   void end_output() override;
 

@@ -11,7 +11,7 @@
 namespace rondo::launcher {
 namespace {
 
-constexpr std::chrono::seconds kAnswerWithin{5};
+constexpr std::chrono::seconds kAnswerWithin{12};  // the coordinator waits for those of other hosts, too
 
 const char* const kFooter =
     "RUN is a run's folder, its name in runs/, or latest. A run that still goes on is looked at as it is.\n\n"

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "launcher/agent/flight_files.h"
 #include "launcher/base/exit_codes.h"
 #include "launcher/base/text.h"
 #include "launcher/explain/findings.h"
@@ -24,7 +25,8 @@ using std::chrono::milliseconds;
 constexpr milliseconds kOwnErrorsFor{3000};  // workers that speak Rondo end by themselves after a verdict
 constexpr milliseconds kDrainFor{500};       // output of a run that was stopped, while nobody reads ours
 constexpr milliseconds kUnkillableAfter{5000};
-constexpr milliseconds kConsoleRetry{5};  // while a reader of our output takes nothing
+constexpr milliseconds kFlightsWithin{8000};  // other hosts send theirs; explain_command.cc waits longer
+constexpr milliseconds kConsoleRetry{5};      // while a reader of our output takes nothing
 
 uint64_t nanoseconds(milliseconds time) { return static_cast<uint64_t>(std::chrono::nanoseconds(time).count()); }
 
@@ -57,6 +59,8 @@ void Coordinator::start() {
   hung_ = false;
   for (std::optional<TimePoint>* moment : {&judge_at_, &terminate_at_, &kill_at_, &give_up_at_, &last_end_})
     moment->reset();
+  flights_.forget_all();
+  looked_ = false;
   for (AgentOrders* agent : agents_) agent->start(generation_);
 }
 
@@ -137,6 +141,8 @@ void Coordinator::host_lost(size_t host, const std::string& why) {
              .report = FailureReport{.culprit = static_cast<int>(rank), .code = "kPeerLost", .text = text}});
     }
     ranks_[rank].output_ended = true;
+    ranks_[rank].host_lost = true;
+    flights_.lost({static_cast<int>(rank)});
   }
 }
 
@@ -162,6 +168,21 @@ void Coordinator::stacks(int rank, const std::vector<std::string>& lines) {
   say("rondo: where rank " + std::to_string(rank) + " is" +
       (kept.ok() ? " (kept: " + folder_.shown_path() + "/" + file + "):" : " (not kept: " + kept.message() + "):"));
   for (const std::string& line : lines) say("  " + printable(line));
+}
+
+void Coordinator::flight(int rank, std::span<const std::byte> record) {
+  if (const comm::Status kept = keep_flight(folder_.path(), rank, record); !kept.ok()) flights_.not_kept(kept);
+}
+
+void Coordinator::flights_taken(const FlightsTaken& taken) {
+  flights_.taken(taken.number, taken.recorded, taken.silent);
+}
+
+void Coordinator::shortened(const Shortened& cut) {
+  events_.write("shortened", {{"rank", cut.rank}, {"what", cut.what}, {"bytes", cut.bytes}, {"limit", cut.limit}});
+  const std::string who = cut.rank < 0 ? std::string("a host") : "rank " + std::to_string(cut.rank);
+  say("rondo: of " + who + ", " + printable(cut.what) + " had " + std::to_string(cut.bytes) +
+      " bytes and did not come whole: between hosts the limit is " + std::to_string(cut.limit));
 }
 
 void Coordinator::event(const char* kind, const nlohmann::json& fields) { events_.write(kind, fields); }
@@ -257,7 +278,34 @@ void Coordinator::announce_verdict(TimePoint now) {
 }
 
 void Coordinator::write_flights(const char* cause) {
-  for (AgentOrders* agent : agents_) agent->write_flights(cause);
+  std::set<int> all;
+  std::vector<int> of_lost_hosts;
+  for (size_t rank = 0; rank < ranks_.size(); ++rank) {
+    all.insert(static_cast<int>(rank));
+    if (ranks_[rank].host_lost) of_lost_hosts.push_back(static_cast<int>(rank));
+  }
+  const TimePoint now = Clock::now();
+  const uint64_t number = flights_.order(cause, std::move(all), {now + kFlightsWithin});
+  flights_.lost(of_lost_hosts);
+  for (AgentOrders* agent : agents_) agent->write_flights(number);
+  settle_flights(now);
+}
+
+/// A request is answered also when no rank ever recorded anything.
+void Coordinator::settle_flights(TimePoint now) {
+  for (const FlightGathering::Gathered& gathered : flights_.take_settled(now)) {
+    for (const int rank : gathered.recorded) at(rank).no_record.clear();
+    for (const int rank : gathered.missing)
+      at(rank).no_record = at(rank).host_lost ? "host " + *at(rank).host + " is lost"
+                                              : "its flight record did not come from host " + *at(rank).host + " in " +
+                                                    duration_text(nanoseconds(kFlightsWithin));
+    const bool nothing = gathered.recorded.empty() && gathered.missing.empty() && gathered.errors.empty();
+    if (nothing && gathered.cause != "request") continue;
+    events_.write("flight", {{"cause", gathered.cause},
+                             {"ranks", gathered.recorded},
+                             {"missing", gathered.missing},
+                             {"errors", gathered.errors}});
+  }
 }
 
 void Coordinator::stop_ranks(int signal, TimePoint now) {
@@ -270,6 +318,8 @@ void Coordinator::on_time(TimePoint now) {
   display_.flush_due(now);
   console_.flush();
   decide(now);
+  settle_flights(now);
+  if (!looked_ && ranks_finished(now)) look_for_the_last_time(now);
   if (!any_alive()) return;
   if (terminate_at_ && *terminate_at_ <= now && !kill_at_) {
     stop_ranks(SIGTERM, now);
@@ -291,13 +341,24 @@ std::optional<TimePoint> Coordinator::next_moment(TimePoint now) const {
   if (!culprit_) consider(judge_at_);
   if (!kill_at_) consider(terminate_at_);
   if (!give_up_at_) consider(kill_at_);
-  consider(give_up_at_);
-  if (last_end_ && stopped_by_) consider(*last_end_ + kDrainFor);
+  if (!looked_) consider(give_up_at_);
+  if (!looked_ && last_end_ && stopped_by_) consider(*last_end_ + kDrainFor);
+  consider(flights_.next_moment());
   if (console_.waiting()) consider(now + kConsoleRetry);
   return next;
 }
 
-bool Coordinator::finished(TimePoint now) const {
+/// By now every rank has noted its own error; the report has to wait for the records of other hosts.
+void Coordinator::look_for_the_last_time(TimePoint now) {
+  looked_ = true;
+  decide(TimePoint::max());
+  if (culprit_) write_flights("failure");
+  settle_flights(now);
+}
+
+bool Coordinator::finished(TimePoint now) const { return looked_ && flights_.empty() && ranks_finished(now); }
+
+bool Coordinator::ranks_finished(TimePoint now) const {
   if (any_alive()) return give_up_at_ && *give_up_at_ <= now;
   const bool drained = std::all_of(ranks_.begin(), ranks_.end(), [](const Rank& rank) { return rank.output_ended; });
   return drained || (stopped_by_ && last_end_ && now >= *last_end_ + kDrainFor);
@@ -312,7 +373,6 @@ std::optional<int> Coordinator::conclude_generation() {
     console_.line(Channel::kErrors, "rondo: rank " + std::to_string(i) + " (pid " + std::to_string(ranks_[i].pid) +
                                         ") does not die; it hangs in the kernel. Giving up on it");
   }
-  decide(TimePoint::max());
   const int code = report();
   if (!may_start_again(code)) return code;
   start_again();
@@ -342,13 +402,17 @@ FailedRun Coordinator::failed_run() const {
   for (const Finding& finding : explanation.findings) run.findings.push_back(finding.text);
   for (const auto& [rank, doing] : deeds(explanation))
     if (rank >= 0 && static_cast<size_t>(rank) < run.ranks.size()) run.ranks[static_cast<size_t>(rank)].doing = doing;
+  const bool any_known =
+      std::any_of(run.ranks.begin(), run.ranks.end(), [](const RankStory& story) { return !story.doing.empty(); });
+  for (size_t i = 0; any_known && i < ranks_.size(); ++i)
+    if (run.ranks[i].doing.empty() && !ranks_[i].no_record.empty())
+      run.ranks[i].doing = "not known: " + ranks_[i].no_record;
   return run;
 }
 
 /// Says who failed. The result is what the run's exit code would be.
 int Coordinator::report() {
   if (culprit_) {
-    write_flights("failure");  // again: by now every rank has noted its own error
     const FailedRun run = failed_run();
     for (const std::string& line : failure_report(run)) console_.line(Channel::kErrors, line);
     if (const auto written = folder_.write("failure.json", failure_json(run)); !written.ok())

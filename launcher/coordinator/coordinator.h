@@ -13,6 +13,7 @@
 #include "launcher/agent/event_log.h"
 #include "launcher/agent/job_request.h"
 #include "launcher/agent/run_folder.h"
+#include "launcher/coordinator/flight_gathering.h"
 #include "launcher/report/failed_run.h"
 
 namespace rondo::launcher {
@@ -43,6 +44,9 @@ class Coordinator final : public AgentEvents {
   void output_ended(int rank, const Traces& traces) override;
   void asked(int signal, const Asked& who) override;
   void stacks(int rank, const std::vector<std::string>& lines) override;
+  void flight(int rank, std::span<const std::byte> record) override;
+  void flights_taken(const FlightsTaken& taken) override;
+  void shortened(const Shortened& cut) override;
   void event(const char* kind, const nlohmann::json& fields) override;
   bool congested() const override { return console_.congested(); }
 
@@ -64,7 +68,7 @@ class Coordinator final : public AgentEvents {
   void on_time(comm::TimePoint now);
   std::optional<comm::TimePoint> next_moment(comm::TimePoint now) const;
 
-  /// Nothing more is to come of this generation.
+  /// Nothing more is to come of this generation, flight records of other hosts included.
   bool finished(comm::TimePoint now) const;
   /// After finished(): shows what is left and who failed, and starts all ranks again if that is wanted; else the result
   /// is the run's exit code.
@@ -78,6 +82,8 @@ class Coordinator final : public AgentEvents {
     const std::string* host;
     pid_t pid = -1;
     bool speaks_rondo = false, output_ended = false;
+    bool host_lost = false;  // nothing comes of it any more
+    std::string no_record;   // why its flight record did not come; empty: it came, or there is none
     RankEvidence evidence;
     Traces traces;
     bool alive() const { return !evidence.ending; }  // from the order to start on
@@ -91,6 +97,9 @@ class Coordinator final : public AgentEvents {
   void announce_verdict(comm::TimePoint now);
   void stop_ranks(int signal, comm::TimePoint now);
   void write_flights(const char* cause);
+  void settle_flights(comm::TimePoint now);
+  void look_for_the_last_time(comm::TimePoint now);
+  bool ranks_finished(comm::TimePoint now) const;
   FailedRun failed_run() const;
   int report();
   bool may_start_again(int code) const;
@@ -117,6 +126,8 @@ class Coordinator final : public AgentEvents {
   std::optional<comm::TimePoint> judge_at_;  // evidence is complete then
   std::optional<comm::TimePoint> terminate_at_, kill_at_, give_up_at_;
   std::optional<comm::TimePoint> last_end_;  // when the last living rank ended
+  FlightGathering flights_;
+  bool looked_ = false;  // for the last time: the records are ordered that the report needs
 };
 
 }  // namespace rondo::launcher

@@ -49,6 +49,10 @@ void apply_event(const json& event, RunRecord& run) {
     rank_of(run, rank).exit = RankExit{.exit_code = number(event, "exit_code", 0),
                                        .signal = number(event, "signal", 0),
                                        .stopped_by_launcher = event.value("stopped", false)};
+  } else if (kind == "flight" && event.contains("missing")) {
+    for (RankRecord& each : run.ranks) each.missing = false;
+    for (const json& missing : event["missing"])
+      if (missing.is_number_integer()) rank_of(run, missing.get<int>()).missing = true;
   } else if (kind == "verdict") {
     run.culprit = rank;
     run.cause = event.value("cause", "");
@@ -102,17 +106,49 @@ uint64_t moment(const RunRecord& run) {
   return latest;
 }
 
+void move_times(comm::Flight& flight, uint64_t by) {
+  const auto move = [by](uint64_t& time) {
+    if (time != 0) time += by;
+  };
+  for (uint64_t* time :
+       {&flight.opened_ns, &flight.taken_ns, &flight.beat_ns, &flight.alarmed_ns, &flight.forming_since_ns})
+    move(*time);
+  if (flight.ending) move(flight.ending->at_ns);
+  for (comm::FlightGroup& group : flight.groups) {
+    move(group.formed_ns);
+    move(group.ended_ns);
+  }
+  for (comm::FlightRecord& record : flight.records) {
+    move(record.called_ns);
+    move(record.started_ns);
+    move(record.ended_ns);
+  }
+}
+
 /// A process id says something only on its own host, and only while nothing took the record away from it.
 void look_at_processes(RunRecord& run) {
   std::array<char, 256> host{};
   if (::gethostname(host.data(), host.size() - 1) != 0) return;
   for (RankRecord& rank : run.ranks) {
-    const bool here = rank.pid > 0 && !rank.exit && (!rank.flight || rank.flight->host == host.data());
+    const bool here = rank.pid > 0 && !rank.exit && (rank.flight ? rank.flight->host == host.data() : !rank.missing);
     if (here) rank.process = process_state(rank.pid);
   }
 }
 
 }  // namespace
+
+void align_clocks(RunRecord& run) {
+  std::map<std::string, uint64_t> taken;  // by host, the last
+  uint64_t latest = 0;
+  for (const RankRecord& rank : run.ranks) {
+    if (!rank.flight || rank.flight->taken_ns == 0) continue;
+    uint64_t& of_host = taken[rank.flight->host];
+    of_host = std::max(of_host, rank.flight->taken_ns);
+    latest = std::max(latest, of_host);
+  }
+  for (RankRecord& rank : run.ranks)
+    if (rank.flight && rank.flight->taken_ns != 0) move_times(*rank.flight, latest - taken[rank.flight->host]);
+}
 
 comm::Result<std::string> find_run(const std::string& word) {
   std::error_code error;
@@ -150,6 +186,7 @@ comm::Result<RunRecord> read_run(const std::string& folder) {
   apply_events(read_file(folder + "/events.jsonl"), launcher ? Launcher::kLives : Launcher::kGone, run);
   read_flights(folder, run);
   std::sort(run.ranks.begin(), run.ranks.end(), [](const auto& a, const auto& b) { return a.rank < b.rank; });
+  align_clocks(run);
   run.now_ns = moment(run);
   if (run.state == RunState::kRunning || run.state == RunState::kUnknown) look_at_processes(run);
   if (run.ranks.empty() && run.state == RunState::kUnknown)

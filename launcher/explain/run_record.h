@@ -25,8 +25,9 @@ struct RankRecord {
   int pid = 0;  // 0: unknown
   std::optional<RankExit> exit;
   std::optional<comm::Flight> flight;
-  std::string problem;  // why there is no flight, when there is a file
-  char process = '\0';  // its state as of /proc: R S D T Z ...; 0: not looked at, or gone
+  std::string problem;   // why there is no flight, when there is a file
+  bool missing = false;  // its host did not send it when it was last asked to
+  char process = '\0';   // its state as of /proc: R S D T Z ...; 0: not looked at, or gone
 };
 
 enum class RunState {
@@ -53,6 +54,10 @@ comm::Result<std::string> find_run(const std::string& word);
 
 /// Reads the folder. kIo when it cannot be read; a rank's broken flight record is that rank's `problem`.
 comm::Result<RunRecord> read_run(const std::string& folder);
+
+/// Each host counts CLOCK_MONOTONIC from a beginning of its own. Moves the times of all hosts onto one clock: what the
+/// agents took last, on each host, they took at the same moment. Pure.
+void align_clocks(RunRecord& run);
 
 /// The part of read_run() that events.jsonl decides. `launcher_lives`: it may still write to it. Pure.
 enum class Launcher { kLives, kGone };

@@ -81,7 +81,10 @@ void add_rank_lines(const RunRecord& run, const Explanation& explanation, const 
   std::string head = "rank " + std::to_string(rank.rank);
   if (rank.pid > 0) head += " (pid " + std::to_string(rank.pid) + ")";
   if (!rank.problem.empty()) head += ": its flight record cannot be read: " + rank.problem;
-  if (!rank.flight && rank.problem.empty())
+  if (!rank.flight && rank.missing)
+    head += ": its flight record did not come from its host in time, or the host is lost";
+  if (rank.flight && rank.missing) head += ", by an earlier look: its host sent no newer record in time, or is lost";
+  if (!rank.flight && !rank.missing && rank.problem.empty())
     head += ": no flight record: it never joined, its program does not use Rondo, or it ran on another host";
   lines.push_back(head);
   size_t shown = 0;

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "launcher/agent/deliver_output.h"
+#include "launcher/agent/flight_files.h"
 #include "launcher/agent/host_agent.h"
 #include "launcher/agent/topology.h"
 #include "launcher/base/exit_codes.h"
@@ -29,8 +30,8 @@ bool is_bytes_of(const std::string& hex, size_t bytes) { return hex.size() == 2 
 /// Shows this host's ranks here, too, and tells the coordinator all.
 class Tee final : public AgentEvents {
  public:
-  Tee(const std::string& host, Uplink& uplink, Console& console, Display& display)
-      : host_(host), uplink_(uplink), console_(console), display_(display) {}
+  Tee(const std::string& host, const RunFolder& folder, Uplink& uplink, Console& console, Display& display)
+      : host_(host), folder_(folder), uplink_(uplink), console_(console), display_(display) {}
   void started(int rank, pid_t pid) override { uplink_.started(rank, pid); }
   void start_failed(const comm::Status& why) override {
     console_.line(Channel::kErrors, "rondo: " + why.message());
@@ -49,11 +50,20 @@ class Tee final : public AgentEvents {
   void output_ended(int rank, const Traces& traces) override { uplink_.output_ended(rank, traces); }
   void asked(int signal, const Asked& who) override { uplink_.asked(signal, who); }
   void stacks(int rank, const std::vector<std::string>& lines) override { uplink_.stacks(rank, lines); }
+  /// Here, too: the coordinator may be lost.
+  void flight(int rank, std::span<const std::byte> record) override {
+    if (const comm::Status kept = keep_flight(folder_.path(), rank, record); !kept.ok())
+      console_.line(Channel::kErrors, "rondo: " + kept.message());
+    uplink_.flight(rank, record);
+  }
+  void flights_taken(const FlightsTaken& taken) override { uplink_.flights_taken(taken); }
+  void shortened(const Shortened& cut) override { uplink_.shortened(cut); }
   void event(const char* kind, const nlohmann::json& fields) override { uplink_.event(kind, fields); }
   bool congested() const override { return console_.congested() || uplink_.congested(); }
 
  private:
   const std::string& host_;
+  const RunFolder& folder_;
   Uplink& uplink_;
   Console& console_;
   Display& display_;
@@ -127,7 +137,7 @@ class Visit {
       case control::CoordinatorSays::kStop:
         return agent_->stop(order.stop().signal());
       case control::CoordinatorSays::kWriteFlights:
-        return agent_->write_flights(order.write_flights().cause());
+        return agent_->write_flights(order.write_flights().number());
       case control::CoordinatorSays::kAsk:
         return agent_->ask(order.ask().signal());
       case control::CoordinatorSays::kSuspend:
@@ -178,7 +188,7 @@ class Visit {
     for (int local_rank = 0; local_rank < request_.ranks; ++local_rank)
       places[static_cast<size_t>(place.first_rank + local_rank)] = {.host = options_.host, .local_rank = local_rank};
     display_.emplace(console_, display_of_host(request_.display, place, request_.ranks), std::move(places));
-    tee_.emplace(options_.host, *uplink_, console_, *display_);
+    tee_.emplace(options_.host, *folder_, *uplink_, console_, *display_);
     agent_.emplace(request_, loop_, *folder_, *tee_, std::move(setting));
     const int last = place.first_rank + request_.ranks - 1;
     say("host " + std::to_string(place.node_rank) + " of " + std::to_string(place.nodes) +

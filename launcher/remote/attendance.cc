@@ -258,9 +258,9 @@ void RemoteAgent::resume() {
   attendance_.send(id_, std::move(says));
 }
 
-void RemoteAgent::write_flights(const std::string& cause) {
+void RemoteAgent::write_flights(uint64_t number) {
   control::CoordinatorSays says;
-  says.mutable_write_flights()->set_cause(cause);
+  says.mutable_write_flights()->set_number(number);
   attendance_.send(id_, std::move(says));
 }
 
@@ -289,9 +289,20 @@ std::optional<int> rank_in(const control::AgentSays& says) {
       return says.output_ended().rank();
     case control::AgentSays::kStacks:
       return says.stacks().rank();
+    case control::AgentSays::kFlight:
+      return says.flight().rank();
+    case control::AgentSays::kShortened:
+      return says.shortened().rank();
     default:
       return std::nullopt;
   }
+}
+
+std::vector<int> those_of(const RankRange& its, const google::protobuf::RepeatedField<int32_t>& ranks) {
+  std::vector<int> those;
+  std::copy_if(ranks.begin(), ranks.end(), std::back_inserter(those),
+               [&its](int32_t rank) { return rank >= its.first && rank < its.first + its.count; });
+  return those;
 }
 
 }  // namespace
@@ -327,17 +338,28 @@ bool tell_events(const control::AgentSays& says, const RankRange& its, AgentEven
       events.output_ended(says.output_ended().rank(), traces);
       return true;
     }
-    case control::AgentSays::kAsked: {
-      const auto mine = [&its](int32_t asked) { return asked >= its.first && asked < its.first + its.count; };
-      AgentEvents::Asked who;
-      std::copy_if(says.asked().ranks().begin(), says.asked().ranks().end(), std::back_inserter(who.ranks), mine);
-      std::copy_if(says.asked().deaf().begin(), says.asked().deaf().end(), std::back_inserter(who.deaf), mine);
-      events.asked(says.asked().signal(), who);
+    case control::AgentSays::kAsked:
+      events.asked(says.asked().signal(),
+                   {.ranks = those_of(its, says.asked().ranks()), .deaf = those_of(its, says.asked().deaf())});
       return true;
-    }
     case control::AgentSays::kStacks:
       events.stacks(says.stacks().rank(), {says.stacks().lines().begin(), says.stacks().lines().end()});
       return true;
+    case control::AgentSays::kFlight:
+      events.flight(says.flight().rank(), std::as_bytes(std::span(says.flight().record())));
+      return true;
+    case control::AgentSays::kFlightsTaken: {
+      const control::FlightsTaken& taken = says.flights_taken();
+      events.flights_taken({.number = taken.number(),
+                            .recorded = those_of(its, taken.recorded()),
+                            .silent = those_of(its, taken.silent())});
+      return true;
+    }
+    case control::AgentSays::kShortened: {
+      const control::Shortened& cut = says.shortened();
+      events.shortened({.rank = cut.rank(), .what = cut.what(), .bytes = cut.bytes(), .limit = cut.limit()});
+      return true;
+    }
     case control::AgentSays::kEvent: {
       const auto fields = nlohmann::json::parse(says.event().fields(), nullptr, false);
       if (fields.is_object()) events.event(says.event().kind().c_str(), fields);

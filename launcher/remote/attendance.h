@@ -63,7 +63,7 @@ class RemoteAgent final : public AgentOrders {
   void start(int generation) override;
   void tell(const Verdict& verdict) override;
   void stop(int signal) override;
-  void write_flights(const std::string& cause) override;
+  void write_flights(uint64_t number) override;
   void ask(int signal) override;
   void suspend() override;
   void resume() override;

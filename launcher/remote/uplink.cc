@@ -5,6 +5,7 @@
 #include <grpcpp/support/client_callback.h>
 
 #include <condition_variable>
+#include <deque>
 #include <mutex>
 #include <nlohmann/json.hpp>
 
@@ -121,6 +122,7 @@ class Connected final : public Uplink {
 
   void on_time(TimePoint now) override {
     if (lines_since_ && *lines_since_ + kBatchFor <= now) flush_lines();
+    send_records();
     if (now < beat_at_) return;
     beat_at_ = now + kBeatEvery;
     control::AgentSays says;
@@ -160,9 +162,11 @@ class Connected final : public Uplink {
     control::AgentSays says;
     says.mutable_message()->set_rank(rank);
     message.SerializeToString(says.mutable_message()->mutable_message());
-    if (says.ByteSizeLong() < kMostMessageBytes) send(std::move(says));
+    send_what_fits(rank, "a message of it", std::move(says));
   }
-  void ended(int rank, const RankEvidence& evidence) override { send(ended_message(rank, evidence, Clock::now())); }
+  void ended(int rank, const RankEvidence& evidence) override {
+    send_what_fits(rank, "what is known of its end", ended_message(rank, evidence, Clock::now()));
+  }
   void output_ended(int rank, const Traces& traces) override {
     control::AgentSays says;
     says.mutable_output_ended()->set_rank(rank);
@@ -182,19 +186,63 @@ class Connected final : public Uplink {
     control::AgentSays says;
     says.mutable_stacks()->set_rank(rank);
     for (const std::string& line : lines) says.mutable_stacks()->add_lines(line);
-    if (says.ByteSizeLong() < kMostMessageBytes) send(std::move(says));
+    send_what_fits(rank, "its stacks", std::move(says));
+  }
+  /// Records wait for their turn: the stream takes them while little else waits in it. At most one a rank.
+  void flight(int rank, std::span<const std::byte> record) override {
+    std::erase_if(records_, [rank](const control::AgentSays& earlier) {
+      return earlier.has_flight() && earlier.flight().rank() == rank;
+    });
+    control::AgentSays says;
+    says.mutable_flight()->set_rank(rank);
+    says.mutable_flight()->set_record(record.data(), record.size());
+    records_.push_back(std::move(says));
+    send_records();
+  }
+  void flights_taken(const FlightsTaken& taken) override {
+    control::AgentSays says;
+    says.mutable_flights_taken()->set_number(taken.number);
+    for (const int rank : taken.recorded) says.mutable_flights_taken()->add_recorded(rank);
+    for (const int rank : taken.silent) says.mutable_flights_taken()->add_silent(rank);
+    records_.push_back(std::move(says));
+    send_records();
+  }
+  void shortened(const Shortened& cut) override {
+    control::AgentSays says;
+    says.mutable_shortened()->set_rank(cut.rank);
+    says.mutable_shortened()->set_what(cut.what);
+    says.mutable_shortened()->set_bytes(cut.bytes);
+    says.mutable_shortened()->set_limit(cut.limit);
+    send(std::move(says));
   }
   void event(const char* kind, const nlohmann::json& fields) override {
     control::AgentSays says;
     says.mutable_event()->set_kind(kind);
     says.mutable_event()->set_fields(fields.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-    if (says.ByteSizeLong() < kMostMessageBytes) send(std::move(says));
+    const int rank = fields.is_object() && fields.contains("rank") && fields["rank"].is_number_integer()
+                         ? fields["rank"].get<int>()
+                         : -1;
+    send_what_fits(rank, std::string("its event \"") + kind + "\"", std::move(says));
   }
   bool congested() const override { return stream_ && stream_->waiting_bytes() > kCongestedBytes; }
 
  private:
   static constexpr size_t kLongestLastLine = 4096;
 
+  /// No message is larger than gRPC takes: the stream would end, and the host be lost.
+  void send_what_fits(int rank, const std::string& what, control::AgentSays says) {
+    const size_t bytes = says.ByteSizeLong();
+    const bool whole = bytes <= kMostMessageBytes;
+    if (whole || cut_to(kMostMessageBytes, says)) send(std::move(says));
+    if (!whole)
+      shortened({.rank = rank, .what = what, .bytes = static_cast<int64_t>(bytes), .limit = kMostMessageBytes});
+  }
+  void send_records() {
+    while (!records_.empty() && stream_ && !congested()) {
+      send(std::move(records_.front()));
+      records_.pop_front();
+    }
+  }
   void flush_lines() {
     if (!lines_since_) return;
     control::AgentSays says;
@@ -211,6 +259,7 @@ class Connected final : public Uplink {
   control::RankSaid lines_;  // of one rank and stream, not sent yet
   size_t lines_bytes_ = 0;
   std::optional<TimePoint> lines_since_;
+  std::deque<control::AgentSays> records_;  // flight records, and what is said after them; not sent yet
   TimePoint beat_at_{};
   uint64_t beats_ = 0;
 };

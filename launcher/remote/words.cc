@@ -67,6 +67,60 @@ Verdict verdict_of(const control::Verdict& said) {
           .ending = {.exit_code = said.ending().exit_code(), .signal = said.ending().signal(), .at = {}}};
 }
 
+namespace {
+
+/// Not within a letter: Protobuf takes no text that is no UTF-8.
+void cut_text(size_t bytes, std::string& text) {
+  size_t kept = text.size() - std::min(text.size(), bytes);
+  while (kept > 0 && (static_cast<unsigned char>(text[kept]) & 0xC0) == 0x80) --kept;
+  text.resize(kept);
+}
+
+/// Takes lines away at the end: at least so many bytes of them.
+void cut_lines(size_t bytes, google::protobuf::RepeatedPtrField<std::string>& lines) {
+  for (size_t gone = 0; gone < bytes && !lines.empty(); lines.RemoveLast()) gone += lines.rbegin()->size();
+}
+
+bool cut_worker_message(size_t bytes, std::string& serialized) {
+  proto::WorkerMessage message;
+  if (!message.ParseFromString(serialized)) return false;
+  if (message.has_say()) {
+    cut_text(bytes, *message.mutable_say()->mutable_line());
+  } else if (message.has_failure()) {
+    cut_text(bytes, *message.mutable_failure()->mutable_text());
+  } else {
+    return false;
+  }
+  return message.SerializeToString(&serialized);
+}
+
+}  // namespace
+
+bool cut_to(size_t bytes, control::AgentSays& says) {
+  constexpr size_t kForLengths = 64;  // a shorter text may leave its own length as long as before
+  const size_t now = says.ByteSizeLong();
+  if (now <= bytes) return true;
+  const size_t surplus = now - bytes + kForLengths;
+  switch (says.content_case()) {
+    case control::AgentSays::kMessage:
+      if (!cut_worker_message(surplus, *says.mutable_message()->mutable_message())) return false;
+      break;
+    case control::AgentSays::kStacks:
+      cut_lines(surplus, *says.mutable_stacks()->mutable_lines());
+      break;
+    case control::AgentSays::kEnded: {
+      control::RankEnded& ended = *says.mutable_ended();
+      cut_lines(surplus, *ended.mutable_backtrace());
+      if (says.ByteSizeLong() > bytes && ended.has_report())
+        cut_text(says.ByteSizeLong() - bytes + kForLengths, *ended.mutable_report()->mutable_text());
+      break;
+    }
+    default:
+      return false;
+  }
+  return says.ByteSizeLong() <= bytes;
+}
+
 control::OutputStream stream_of(Channel channel) {
   return channel == Channel::kOutput ? control::OUTPUT_STREAM_OUT : control::OUTPUT_STREAM_ERR;
 }

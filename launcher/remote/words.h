@@ -13,6 +13,9 @@ RankEvidence evidence_of(const control::RankEnded& ended, comm::TimePoint now);
 control::CoordinatorSays verdict_message(const Verdict& verdict);
 Verdict verdict_of(const control::Verdict& said);
 
+/// Cuts texts and lines at the end of `says` until it has at most `bytes`. False: it holds nothing that may be cut.
+bool cut_to(size_t bytes, control::AgentSays& says);
+
 control::OutputStream stream_of(Channel channel);
 Channel channel_of(control::OutputStream stream);
 

@@ -37,7 +37,7 @@ class Coordinator final : public control::Coordination::Service {
       if (said.has_goodbye()) break;
       control::CoordinatorSays answer;
       if (said.has_beat()) answer.mutable_start()->set_generation(static_cast<int>(said.beat().number()));
-      if (said.has_event()) answer.mutable_write_flights()->set_cause(said.event().fields());
+      if (said.has_event()) answer.mutable_finish()->set_cause(said.event().fields());
       stream->Write(answer);
     }
     return grpc::Status::OK;

@@ -19,6 +19,9 @@ struct MockAgentEvents : launcher::AgentEvents {
   MOCK_METHOD(void, output_ended, (int, const Traces&), (override));
   MOCK_METHOD(void, asked, (int, const Asked&), (override));
   MOCK_METHOD(void, stacks, (int, const std::vector<std::string>&), (override));
+  MOCK_METHOD(void, flight, (int, std::span<const std::byte>), (override));
+  MOCK_METHOD(void, flights_taken, (const FlightsTaken&), (override));
+  MOCK_METHOD(void, shortened, (const Shortened&), (override));
   MOCK_METHOD(void, event, (const char*, const nlohmann::json&), (override));
   MOCK_METHOD(bool, congested, (), (const, override));
 };

@@ -12,7 +12,7 @@
 ///   eat           takes memory until that ends it      limit-mib=N  of its data, from now on
 ///   ignore-term   deaf to TERM and INT   on-signal=N  TERM, INT or HUP end a wait: "got signal S", exit code N
 ///   handle=S      a handler for signal S that writes "handled signal S"
-///   hello  beat  say=T  progress=E,S     tells the agent
+///   hello  beat  say=T  progress=E,S     tells the agent      say-bytes=N  a line of N letters
 ///   blame=R       reports a failure that blames rank R; R = -1: itself
 ///   verdict       waits for the agent's verdict and prints it
 ///   child         leaves a process behind that holds stdout; prints its id
@@ -248,6 +248,8 @@ void act(const std::string& name, const std::string& value, int rank) {
     message.mutable_hello()->set_rank(rank);
   } else if (name == "say") {
     message.mutable_say()->set_line(value);
+  } else if (name == "say-bytes") {
+    message.mutable_say()->set_line(std::string(static_cast<size_t>(number), 'x'));
   } else if (name == "progress") {
     auto* progress = message.mutable_progress();
     progress->set_epoch(number);
