@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "launcher/agent/flight_files.h"
 #include "launcher/base/exit_codes.h"
@@ -25,6 +26,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kOwnErrorsFor{3000};  // workers that speak Rondo end by themselves after a verdict
 constexpr milliseconds kDrainFor{500};       // output of a run that was stopped, while nobody reads ours
 constexpr milliseconds kUnkillableAfter{5000};
+constexpr milliseconds kStillWithin{5000};    // ranks of other hosts, before the launcher stops
 constexpr milliseconds kFlightsWithin{8000};  // other hosts send theirs; explain_command.cc waits longer
 constexpr milliseconds kConsoleRetry{5};      // while a reader of our output takes nothing
 
@@ -130,7 +132,7 @@ void Coordinator::output_ended(int rank, const Traces& traces) {
 
 void Coordinator::host_lost(size_t host, const std::string& why) {
   const std::string text = "host " + hosts_[host].name + " is lost: " + why;
-  host_missing_ = true;
+  lost_hosts_.insert(host);
   events_.write("host_lost", {{"host", hosts_[host].name}, {"why", why}});
   console_.line(Channel::kErrors, "rondo: " + text);
   for (size_t rank = 0; rank < ranks_.size(); ++rank) {
@@ -144,6 +146,7 @@ void Coordinator::host_lost(size_t host, const std::string& why) {
     ranks_[rank].host_lost = true;
     flights_.lost({static_cast<int>(rank)});
   }
+  if (suspended_at_) resume_ranks();  // the others are to end, and cannot while they stand still
 }
 
 void Coordinator::asked(int signal, const Asked& who) {
@@ -189,6 +192,7 @@ void Coordinator::event(const char* kind, const nlohmann::json& fields) { events
 
 void Coordinator::on_stop_signal(int signal) {
   const TimePoint now = Clock::now();
+  if (suspended_at_) resume_ranks();
   for (AgentOrders* agent : agents_) agent->look();  // who failed before the signal keeps the blame
   decide(TimePoint::max());
   events_.write("signal", {{"signal", signal}});
@@ -222,19 +226,48 @@ void Coordinator::on_checkpoint_request() {
   for (AgentOrders* agent : agents_) agent->ask(SIGUSR1);
 }
 
-void Coordinator::on_suspend() {
-  events_.write("suspend", nlohmann::json::object());
-  say("rondo: stopped with its ranks; they go on with it (fg, bg, kill -CONT)");
+void Coordinator::on_suspend(size_t host) {
+  holders_.insert(host);
+  if (suspended_at_) return;
+  const TimePoint now = Clock::now();
+  suspended_at_ = now;
+  still_by_ = {now + kStillWithin};
+  moving_.clear();
+  for (size_t other = 1; other < hosts_.size(); ++other)  // our own stop at once
+    if (other != host && !lost_hosts_.contains(other)) moving_.insert(other);
+  events_.write("suspend", {{"host", hosts_[host].name}});
+  say(host == 0
+          ? "rondo: stopped with its ranks; they go on with it (fg, bg, kill -CONT)"
+          : "rondo: all ranks are stopped with the launcher on host " + hosts_[host].name + ", and go on with it");
   console_.flush();
   for (AgentOrders* agent : agents_) agent->suspend();
 }
 
-void Coordinator::on_resume(comm::Duration stopped_for) {
-  for (std::optional<TimePoint>* moment : {&judge_at_, &terminate_at_, &kill_at_, &give_up_at_, &last_end_})
-    if (*moment) **moment += stopped_for;
-  for (AgentOrders* agent : agents_) agent->resume();
-  if (stopped_for > comm::Duration(0))
+void Coordinator::wait_for_the_moving(TimePoint now) {
+  if (!still_by_.passed(now)) return;
+  for (const size_t host : moving_)
+    say("rondo: host " + hosts_[host].name + " has not said in " + duration_text(nanoseconds(kStillWithin)) +
+        " that its ranks stand still: they may go on, and miss the others");
+  moving_.clear();
+}
+
+void Coordinator::on_resume(size_t host) {
+  const bool held = holders_.erase(host) > 0;
+  if (holders_.empty()) return resume_ranks();
+  if (!held) return;
+  say("rondo: the ranks stay stopped: so is the launcher on host " + hosts_[*holders_.begin()].name);
+}
+
+void Coordinator::resume_ranks() {
+  holders_.clear();
+  if (suspended_at_) {
+    const comm::Duration stopped_for = Clock::now() - *std::exchange(suspended_at_, std::nullopt);
+    for (std::optional<TimePoint>* moment : {&judge_at_, &terminate_at_, &kill_at_, &give_up_at_, &last_end_})
+      if (*moment) **moment += stopped_for;
+    flights_.shift(stopped_for);
     events_.write("resume", {{"stopped_ms", std::chrono::duration_cast<milliseconds>(stopped_for).count()}});
+  }
+  for (AgentOrders* agent : agents_) agent->resume();
 }
 
 void Coordinator::say(const std::string& text) { console_.line(Channel::kErrors, text); }
@@ -317,6 +350,7 @@ void Coordinator::stop_ranks(int signal, TimePoint now) {
 void Coordinator::on_time(TimePoint now) {
   display_.flush_due(now);
   console_.flush();
+  if (suspended_at_) return wait_for_the_moving(now);
   decide(now);
   settle_flights(now);
   if (!looked_ && ranks_finished(now)) look_for_the_last_time(now);
@@ -338,13 +372,17 @@ std::optional<TimePoint> Coordinator::next_moment(TimePoint now) const {
     if (moment) next = next ? std::min(*next, *moment) : *moment;
   };
   consider(display_.due());
+  if (console_.waiting()) consider(now + kConsoleRetry);
+  if (suspended_at_) {
+    if (!moving_.empty()) consider(still_by_.at);
+    return next;
+  }
   if (!culprit_) consider(judge_at_);
   if (!kill_at_) consider(terminate_at_);
   if (!give_up_at_) consider(kill_at_);
   if (!looked_) consider(give_up_at_);
   if (!looked_ && last_end_ && stopped_by_) consider(*last_end_ + kDrainFor);
   consider(flights_.next_moment());
-  if (console_.waiting()) consider(now + kConsoleRetry);
   return next;
 }
 
@@ -356,7 +394,9 @@ void Coordinator::look_for_the_last_time(TimePoint now) {
   settle_flights(now);
 }
 
-bool Coordinator::finished(TimePoint now) const { return looked_ && flights_.empty() && ranks_finished(now); }
+bool Coordinator::finished(TimePoint now) const {
+  return looked_ && !suspended_at_ && flights_.empty() && ranks_finished(now);
+}
 
 bool Coordinator::ranks_finished(TimePoint now) const {
   if (any_alive()) return give_up_at_ && *give_up_at_ <= now;
@@ -433,7 +473,7 @@ int Coordinator::report() {
 }
 
 bool Coordinator::may_start_again(int code) const {
-  return code != kExitOk && culprit_ && !stopped_by_ && !host_missing_ && !any_alive() &&
+  return code != kExitOk && culprit_ && !stopped_by_ && lost_hosts_.empty() && !any_alive() &&
          generation_ < request_.max_restarts;
 }
 

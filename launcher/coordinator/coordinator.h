@@ -5,6 +5,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -61,10 +62,17 @@ class Coordinator final : public AgentEvents {
   void on_stacks_request();
   /// The ranks are to save a checkpoint.
   void on_checkpoint_request();
-  /// The launcher is about to be stopped by the terminal, and goes on again. Meanwhile nothing is decided, and no
-  /// deadline passes.
-  void on_suspend();
-  void on_resume(comm::Duration stopped_for);
+  /// The launcher on `host` is about to be stopped by its terminal: so are all ranks, on every host. Until all stopped
+  /// launchers go on nothing is decided, and no deadline passes.
+  void on_suspend(size_t host);
+  /// It goes on. Whatever stopped a launcher may have stopped ranks, too: they go on in any case.
+  void on_resume(size_t host);
+  /// That host's agent has stopped its ranks.
+  void stands_still(size_t host) { moving_.erase(host); }
+  bool suspended() const { return suspended_at_.has_value(); }
+  /// Suspended because of `host`, and every rank stands still, or its host has not said so in time: the launcher there
+  /// may be stopped.
+  bool may_stop(size_t host) const { return suspended_at_ && holders_.contains(host) && moving_.empty(); }
   void on_time(comm::TimePoint now);
   std::optional<comm::TimePoint> next_moment(comm::TimePoint now) const;
 
@@ -98,6 +106,8 @@ class Coordinator final : public AgentEvents {
   void stop_ranks(int signal, comm::TimePoint now);
   void write_flights(const char* cause);
   void settle_flights(comm::TimePoint now);
+  void wait_for_the_moving(comm::TimePoint now);
+  void resume_ranks();
   void look_for_the_last_time(comm::TimePoint now);
   bool ranks_finished(comm::TimePoint now) const;
   FailedRun failed_run() const;
@@ -114,8 +124,12 @@ class Coordinator final : public AgentEvents {
   std::vector<AgentOrders*> agents_;
   std::optional<int> stopped_by_;  // the signal that stopped the launcher
   int stop_signals_ = 0;           // how many came
-  bool host_missing_ = false;      // one was lost: it does not come back, in no generation
+  std::set<size_t> lost_hosts_;    // they do not come back, in no generation
   int generation_ = 0;
+  std::optional<comm::TimePoint> suspended_at_;
+  std::set<size_t> holders_;  // hosts whose launcher is stopped, or about to be
+  std::set<size_t> moving_;   // hosts whose ranks may not stand still yet
+  comm::Deadline still_by_{};
 
   // Of this generation.
   std::vector<Rank> ranks_;

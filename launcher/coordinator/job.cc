@@ -25,13 +25,15 @@ using comm::Clock;
 using comm::TimePoint;
 
 constexpr std::chrono::seconds kGoodbyeFor{2};
+constexpr size_t kOwnIndex = 0;  // of this host, among the job's
 
 std::string host_name() {
   std::array<char, 256> name{};
   return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
 }
 
-void take_signal(Signals::Came came, Coordinator& coordinator) {
+/// `host`: whose launcher got it.
+void take_signal(size_t host, Signals::Came came, Coordinator& coordinator) {
   switch (came.signal) {
     case 0:
       return;
@@ -39,16 +41,12 @@ void take_signal(Signals::Came came, Coordinator& coordinator) {
       return coordinator.on_checkpoint_request();
     case SIGUSR2:
       return came.by_program ? coordinator.on_flight_request() : coordinator.on_stacks_request();
-    case SIGTSTP: {
-      coordinator.on_suspend();
-      const TimePoint before = Clock::now();
-      ::kill(::getpid(), SIGSTOP);  // as TSTP would have done; returns when somebody says CONT
-      return coordinator.on_resume(Clock::now() - before);
-    }
-    case SIGCONT:  // whatever stopped the launcher may have stopped ranks, too
-      return coordinator.on_resume({});
+    case SIGTSTP:
+      return coordinator.on_suspend(host);
+    case SIGCONT:
+      return coordinator.on_resume(host);
     default:
-      return coordinator.on_stop_signal(came.signal);
+      if (came.signal > 0 && came.signal < NSIG) coordinator.on_stop_signal(came.signal);
   }
 }
 
@@ -170,7 +168,7 @@ class Job {
     }
     coordinator_->attend(std::move(agents));
     if (attendance_) RONDO_TRY(loop_.watch(attendance_->handle(), [] {}));
-    return loop_.watch(signals_.handle(), [this] { take_signal(signals_.next(), *coordinator_); });
+    return loop_.watch(signals_.handle(), [this] { take_signal(kOwnIndex, signals_.next(), *coordinator_); });
   }
 
   void welcome(const Rendezvous::Member& member, const std::vector<Rendezvous::Member>& members,
@@ -199,9 +197,17 @@ class Job {
     if (attendance_) consider(attendance_->next_moment());
     loop_.turn(next - now);
     now = Clock::now();
+    if (attendance_ && coordinator_->suspended()) attendance_->excuse_silence(now);  // agents do not beat then
     if (attendance_) attendance_->handle_messages(handlers(now), now);
     agent_->on_time(now);
     coordinator_->on_time(now);
+    if (coordinator_->may_stop(kOwnIndex)) stand_still();
+  }
+
+  void stand_still() {
+    ::kill(::getpid(), SIGSTOP);  // as TSTP would have done; returns when somebody says CONT
+    if (attendance_) attendance_->excuse_silence(Clock::now());
+    coordinator_->on_resume(kOwnIndex);
   }
 
   Attendance::Handlers handlers(TimePoint now) {
@@ -219,11 +225,12 @@ class Job {
                 [this, now, host_of](int id, const control::AgentSays& says) {
                   const auto host = host_of(id);
                   if (host == remote_.end()) return;
-                  if (says.has_stop_asked()) {
-                    const int signal = says.stop_asked().signal();
-                    if (signal > 0 && signal < NSIG && Signals::stops(signal)) coordinator_->on_stop_signal(signal);
-                    return;
-                  }
+                  if (says.has_signal_came())
+                    return take_signal(
+                        host->index,
+                        {.signal = says.signal_came().signal(), .by_program = says.signal_came().by_program()},
+                        *coordinator_);
+                  if (says.has_ranks_suspended()) return coordinator_->stands_still(host->index);
                   tell_events(says, host->ranks, *coordinator_, now);
                 },
             .on_lost =

@@ -1,5 +1,8 @@
 #include "launcher/remote/attend_job.h"
 
+#include <signal.h>
+#include <unistd.h>
+
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -23,6 +26,7 @@ using std::chrono::seconds;
 
 constexpr seconds kAfterDeadline{10};  // the coordinator names the absent; it is given time to
 constexpr seconds kGoodbyeFor{2};
+constexpr seconds kSuspendedWithin{5};  // the coordinator's answer to Ctrl-Z here
 constexpr int kMostRanksOfAJob = 1 << 20;
 
 bool is_bytes_of(const std::string& hex, size_t bytes) { return hex.size() == 2 * bytes; }
@@ -141,9 +145,9 @@ class Visit {
       case control::CoordinatorSays::kAsk:
         return agent_->ask(order.ask().signal());
       case control::CoordinatorSays::kSuspend:
-        return agent_->suspend();
+        return suspend_ranks();
       case control::CoordinatorSays::kResume:
-        return agent_->resume();
+        return resume_ranks();
       case control::CoordinatorSays::kEndOutput:
         return agent_->end_output();
       default:
@@ -197,14 +201,54 @@ class Visit {
   }
 
   void on_signal() {
-    const int signal = signals_.next().signal;
-    if (!Signals::stops(signal)) return;  // the others are for the coordinator's host
-    control::AgentSays says;
-    says.mutable_stop_asked()->set_signal(signal);
-    uplink_->send(std::move(says));
+    const Signals::Came came = signals_.next();
+    const int signal = came.signal;
+    if (signal == 0 || (!agent_ && !Signals::stops(signal))) return;  // nothing runs here yet
+    if (signal == SIGTSTP) stop_by_ = Clock::now() + kSuspendedWithin;
+    if (signal == SIGCONT) stop_by_.reset();
+    if (signal != SIGTSTP || !suspended_) tell_signal(came);
+    if (!Signals::stops(signal)) return;
     if (!agent_ || ++signals_seen_ > 2) {  // nothing runs here yet, or the user has lost patience with the coordinator
       if (agent_) agent_->stop(SIGKILL);
       code_ = kExitSignalBase + signal;
+    }
+  }
+
+  void tell_signal(const Signals::Came& came) {
+    control::AgentSays says;
+    says.mutable_signal_came()->set_signal(came.signal);
+    says.mutable_signal_came()->set_by_program(came.by_program);
+    uplink_->send(std::move(says));
+  }
+
+  /// From here on the coordinator may be stopped, and say nothing for as long as its user likes. The end of its process
+  /// still ends the connection.
+  void suspend_ranks() {
+    agent_->suspend();
+    suspended_ = true;
+    uplink_->stop_beating();
+    control::AgentSays says;
+    says.mutable_ranks_suspended();
+    uplink_->send(std::move(says));
+  }
+  void resume_ranks() {
+    agent_->resume();
+    suspended_ = false;
+    uplink_->beat_again();
+  }
+  /// Ctrl-Z here: once all ranks of the job stand still, so may this agent. Half a job never stops.
+  void stop_when_suspended(TimePoint now) {
+    if (!stop_by_) return;
+    if (suspended_) {
+      stop_by_.reset();
+      say("stopped with all ranks of the job; they go on with it (fg, bg, kill -CONT)");
+      console_.flush();
+      ::kill(::getpid(), SIGSTOP);  // as TSTP would have done; returns when somebody says CONT
+      tell_signal({.signal = SIGCONT, .by_program = false});
+    } else if (*stop_by_ <= now) {
+      stop_by_.reset();
+      say("not stopped: the coordinator at " + request_.hosts->address + " has not suspended the job in " +
+          std::to_string(kSuspendedWithin.count()) + " s");
     }
   }
 
@@ -220,6 +264,8 @@ class Visit {
     lost_ = true;
     say("the coordinator at " + request_.hosts->address + ":" + std::to_string(request_.hosts->port) +
         " is lost: " + (why.ok() ? "it ended the connection" : why.message()) + "; this host's ranks are stopped");
+    if (suspended_) resume_ranks();  // else they would not end
+    stop_by_.reset();
     agent_->stop(SIGTERM);
     kill_at_ = Clock::now() + request_.grace;
   }
@@ -229,6 +275,7 @@ class Visit {
     console_.flush();
     if (agent_) agent_->on_time(now);
     uplink_->on_time(now);
+    stop_when_suspended(now);
     if (!agent_ && now >= place_by_ && error_.ok())
       error_ = {comm::Code::kTimeout, "the coordinator at " + request_.hosts->address + " said nothing in time"};
     if (!lost_) return;
@@ -249,6 +296,7 @@ class Visit {
     if (display_) consider(display_->due());
     if (!agent_) consider(place_by_);
     consider(kill_at_);
+    consider(stop_by_);
     if (console_.waiting() || uplink_->congested()) consider(now + std::chrono::milliseconds(5));
     return next;
   }
@@ -282,6 +330,8 @@ class Visit {
   std::optional<HostAgent> agent_;
   TimePoint place_by_{};
   std::optional<TimePoint> kill_at_;
+  bool suspended_ = false;            // the ranks
+  std::optional<TimePoint> stop_by_;  // the user wants this agent stopped: when the ranks are, and by then
   int signals_seen_ = 0;
   bool lost_ = false;
   std::optional<int> code_;

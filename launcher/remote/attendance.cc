@@ -151,6 +151,13 @@ class Served final : public Attendance, public control::Coordination::CallbackSe
     return next;
   }
 
+  void excuse_silence(TimePoint now) override {
+    for (auto& [id, agent] : agents_) {
+      agent.heard_at = now;
+      agent.missed_at.reset();
+    }
+  }
+
   void send(int id, control::CoordinatorSays says) override {
     with(id, [&](Stream& stream) { stream.send(std::move(says)); });
   }

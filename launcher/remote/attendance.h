@@ -49,6 +49,9 @@ class Attendance {
   /// When handle_messages() has something to do by time alone.
   virtual std::optional<comm::TimePoint> next_moment() const = 0;
 
+  /// Who has said nothing until now had a reason: the job stood still.
+  virtual void excuse_silence(comm::TimePoint now) = 0;
+
   virtual void send(int id, control::CoordinatorSays says) = 0;
   /// The agent is sent away with what was said last.
   virtual void dismiss(int id) = 0;

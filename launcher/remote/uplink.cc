@@ -123,15 +123,19 @@ class Connected final : public Uplink {
   void on_time(TimePoint now) override {
     if (lines_since_ && *lines_since_ + kBatchFor <= now) flush_lines();
     send_records();
-    if (now < beat_at_) return;
+    if (!beat_at_ || now < *beat_at_) return;
     beat_at_ = now + kBeatEvery;
     control::AgentSays says;
     says.mutable_beat()->set_number(++beats_);
     send(std::move(says));
   }
   std::optional<TimePoint> next_moment() const override {
-    return lines_since_ ? std::min(beat_at_, *lines_since_ + kBatchFor) : beat_at_;
+    if (!lines_since_) return beat_at_;
+    const TimePoint lines_at = *lines_since_ + kBatchFor;
+    return beat_at_ ? std::min(*beat_at_, lines_at) : lines_at;
   }
+  void stop_beating() override { beat_at_.reset(); }
+  void beat_again() override { beat_at_ = TimePoint(); }
 
   void started(int rank, pid_t pid) override {
     control::AgentSays says;
@@ -260,7 +264,7 @@ class Connected final : public Uplink {
   size_t lines_bytes_ = 0;
   std::optional<TimePoint> lines_since_;
   std::deque<control::AgentSays> records_;  // flight records, and what is said after them; not sent yet
-  TimePoint beat_at_{};
+  std::optional<TimePoint> beat_at_ = TimePoint();
   uint64_t beats_ = 0;
 };
 

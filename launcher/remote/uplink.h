@@ -42,6 +42,9 @@ class Uplink : public AgentEvents {
   /// Sends lines that were collected, and a beat when one is due.
   virtual void on_time(comm::TimePoint now) = 0;
   virtual std::optional<comm::TimePoint> next_moment() const = 0;
+  /// The coordinator is stopped, or about to be: beats would only pile up.
+  virtual void stop_beating() = 0;
+  virtual void beat_again() = 0;
   /// Says goodbye and waits until it is sent.
   virtual void close(int exit_code, comm::Deadline deadline) = 0;
 };

@@ -10,6 +10,7 @@
 #include "rondo/comm/flight.h"
 #include "tests/launcher/support/events.h"
 #include "tests/launcher/support/launch.h"
+#include "tests/support/hosts.h"
 
 namespace rondo::test {
 namespace {
@@ -50,6 +51,27 @@ class HostsApart : public testing::Test {
     ASSERT_TRUE(first_->wait_for("waiting for hosts")) << first_->so_far().errors;
     second_.emplace(words, there());
   }
+  /// The same in two network namespaces, which share no memory either.
+  void begin_in_namespaces(const Words& actions) {
+    ASSERT_EQ(Hosts::refusal(), "");
+    hosts_.emplace(2);
+    const int cable = hosts_->connect({.first = 0, .second = 1});
+    const auto agent = [&](int host, const Launch::Options& where) {
+      const auto on = hosts_->on(
+          host, {.program = RONDO_PROGRAM,
+                 .arguments = Words{"run", "--nnodes", "2", "--rdzv-endpoint", hosts_->ipv4(cable, 0) + ":29400",
+                                    "--secret-file", here_.path() / "secret", "-n", "2", RONDO_TEST_WORKER} +
+                              actions,
+                 .environment = {}});
+      return std::pair{on.arguments, Launch::Options{.environment = {{"RONDO_HOST_ID", "h" + std::to_string(host)}},
+                                                     .program = on.program,
+                                                     .folder = where.folder}};
+    };
+    const auto coordinator = agent(0, here()), other = agent(1, there());
+    first_.emplace(coordinator.first, coordinator.second);
+    ASSERT_TRUE(first_->wait_for("waiting for hosts")) << first_->so_far().errors;
+    second_.emplace(other.first, other.second);
+  }
   bool all_say(const std::string& what) {
     for (int rank = 0; rank < 4; ++rank)
       if (!first_->wait_for("[rank " + std::to_string(rank) + "] " + what)) return false;
@@ -64,6 +86,24 @@ class HostsApart : public testing::Test {
     EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
     return json::parse(outcome.output, nullptr, false);
   }
+  /// Whether every rank of both hosts, and `launcher`, is stopped, or none of them.
+  bool all_are(bool stopped, const Launch& launcher) const {
+    const auto is_stopped = [](pid_t pid) {
+      const std::string stat = read_file("/proc/" + std::to_string(pid) + "/stat");
+      return stat.substr(stat.rfind(')') + 2, 1) == "T";
+    };
+    std::vector<pid_t> all = pids_of(run());
+    all.push_back(launcher.pid());
+    return all.size() == 5 && std::ranges::all_of(all, [&](pid_t pid) { return is_stopped(pid) == stopped; });
+  }
+  void expect_all_end_well() {
+    for (auto* each : {&first_, &second_}) {
+      const Outcome outcome = (*each)->wait();
+      EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+    }
+    for (const char* rank : {"0", "1", "2", "3"})
+      EXPECT_THAT(lines_of(first_->so_far().output), Contains("[rank " + std::string(rank) + "] left"));
+  }
   json failure() const { return json::parse(read_file(run() / "failure.json"), nullptr, false); }
   std::vector<json> events(const std::string& kind) const {
     std::vector<json> found;
@@ -77,6 +117,7 @@ class HostsApart : public testing::Test {
   const TemporaryFolder here_, there_;
   launcher::Descriptor holder_;
   std::string port_;
+  std::optional<Hosts> hosts_;
   std::optional<Launch> first_, second_;
 };
 
@@ -141,6 +182,106 @@ TEST_F(HostsApart, StacksOfTheOtherHostComeWhole) {
   const std::string stacks = read_file(run() / "stacks" / "rank-0003.txt");
   EXPECT_THAT(stacks, HasSubstr("thread rondo-keeper ("));
   EXPECT_THAT(stacks, HasSubstr("main+0x"));
+}
+
+TEST_F(HostsApart, ARequestByASignalAtAnyAgentReachesTheRanksOfAllHosts) {
+  begin({"handle=10", "on-signal=0", "out=ready", "wait"});
+  ASSERT_TRUE(all_say("ready"));
+  size_t answers = 0;
+  for (auto* at : {&first_, &second_}) {
+    (*at)->signal(SIGUSR1);
+    answers += 2;  // one a host
+    ASSERT_TRUE(eventually(20s, [&] { return events("asked").size() == answers; })) << answers;
+  }
+  std::vector<int> asked;
+  for (const json& event : events("asked")) {
+    EXPECT_EQ(event["signal"], SIGUSR1);
+    for (const json& rank : event["ranks"]) asked.push_back(rank);
+  }
+  EXPECT_THAT(asked, testing::UnorderedElementsAre(0, 1, 2, 3, 0, 1, 2, 3));
+  for (const char* rank : {"[rank 0]", "[rank 3]"})
+    EXPECT_TRUE(first_->wait_for(rank + std::string(" handled signal 10"))) << rank;
+  second_->signal(SIGTERM);
+  EXPECT_EQ(first_->wait().exit_code, 143);
+  EXPECT_EQ(second_->wait().exit_code, 143);
+}
+
+TEST_F(HostsApart, StacksAskedForAtAnotherHostsAgentAreShownByTheCoordinator) {
+  begin({"join", "out=ready", "until=go", "reduce=1000", "leave"});
+  ASSERT_TRUE(all_say("ready"));
+  second_->signal(SIGUSR2);
+  for (const char* rank : {"rank 0", "rank 3"})
+    ASSERT_TRUE(first_->wait_for("rondo: where " + std::string(rank) + " is (kept: ")) << rank;
+  go();
+  expect_all_end_well();
+}
+
+// Collectives that would not wait as long as the ranks are stopped.
+const Words kStopped{"timeout=1500", "join", "out=ready", "until=go", "reduce=1000", "leave"};
+
+TEST_F(HostsApart, CtrlZAtTheCoordinatorStopsTheRanksOfAllHostsAndAllGoOnTogether) {
+  begin(kStopped);
+  ASSERT_TRUE(all_say("ready"));
+  first_->signal(SIGTSTP);
+  ASSERT_TRUE(eventually(20s, [&] { return all_are(true, *first_); }));
+  EXPECT_FALSE(eventually(3s, [&] { return !all_are(true, *first_); })) << "one went on by itself";
+  first_->signal(SIGCONT);
+  ASSERT_TRUE(eventually(20s, [&] { return all_are(false, *first_); }));
+  go();
+  expect_all_end_well();
+}
+
+TEST_F(HostsApart, CtrlZAtAnotherAgentStopsTheWholeJobAndItGoesOnWithIt) {
+  begin_in_namespaces(kStopped);
+  ASSERT_TRUE(all_say("ready")) << first_->so_far().errors;
+  second_->signal(SIGTSTP);
+  ASSERT_TRUE(eventually(20s, [&] { return all_are(true, *second_); }));
+  ASSERT_TRUE(first_->wait_for("rondo: all ranks are stopped with the launcher on host "));
+  // Longer than a coordinator waits for an agent that says nothing.
+  EXPECT_FALSE(eventually(13s, [&] { return !all_are(true, *second_); })) << "one went on by itself";
+  second_->signal(SIGCONT);
+  ASSERT_TRUE(eventually(20s, [&] { return all_are(false, *second_); })) << first_->so_far().errors;
+  go();
+  expect_all_end_well();
+}
+
+TEST_F(HostsApart, ALauncherThatStaysStoppedKeepsTheJobStopped) {
+  begin(kStopped);
+  ASSERT_TRUE(all_say("ready"));
+  second_->signal(SIGTSTP);
+  ASSERT_TRUE(eventually(20s, [&] { return all_are(true, *second_); }));
+  first_->signal(SIGTSTP);
+  ASSERT_TRUE(eventually(20s, [&] { return all_are(true, *first_); }));
+  second_->signal(SIGCONT);
+  EXPECT_FALSE(eventually(1s, [&] { return !all_are(true, *first_); })) << "half a job went on";
+  first_->signal(SIGCONT);
+  ASSERT_TRUE(eventually(20s, [&] { return all_are(false, *first_); }));
+  go();
+  expect_all_end_well();
+}
+
+TEST_F(HostsApart, ACoordinatorThatIsKilledWhileTheJobIsStoppedEndsTheRanksOfEveryHost) {
+  begin({"out=ready", "wait"});
+  ASSERT_TRUE(all_say("ready"));
+  first_->signal(SIGTSTP);
+  ASSERT_TRUE(eventually(20s, [&] { return all_are(true, *first_); }));
+  const std::vector<pid_t> workers = pids_of(run());
+  first_->signal(SIGKILL);
+  EXPECT_EQ(second_->wait().exit_code, 5);
+  for (const pid_t pid : workers) EXPECT_TRUE(eventually(10s, [&] { return !process_lives(pid); })) << pid;
+}
+
+TEST_F(HostsApart, AnAgentThatIsKilledWhileTheJobIsStoppedIsNamedAndAllEnd) {
+  begin({"out=ready", "wait"});
+  ASSERT_TRUE(all_say("ready"));
+  second_->signal(SIGTSTP);
+  ASSERT_TRUE(eventually(20s, [&] { return all_are(true, *second_); }));
+  const std::vector<pid_t> workers = pids_of(run());
+  second_->signal(SIGKILL);
+  const Outcome outcome = first_->wait();
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_THAT(outcome.errors, HasSubstr("is lost: its connection ended"));
+  for (const pid_t pid : workers) EXPECT_TRUE(eventually(10s, [&] { return !process_lives(pid); })) << pid;
 }
 
 TEST_F(HostsApart, AMessageThatIsTooLargeIsCutAndSaid) {
