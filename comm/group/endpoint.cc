@@ -273,6 +273,8 @@ Status EndpointState::close(Deadline deadline) {
   for (const auto& group : live_groups()) {
     if (const Status status = group->close(deadline); !status.ok() && first.ok()) first = status;
   }
+  // While the keeper still watches: of a job that fails meanwhile it tells.
+  if (const Status status = leave_mpi(deadline); !status.ok() && first.ok()) first = status;
   std::unique_ptr<Keeper> keeper;
   {
     const MutexLock lock(mutex_);
@@ -281,14 +283,19 @@ Status EndpointState::close(Deadline deadline) {
   if (keeper) {
     if (const Status status = keeper->close(deadline); !status.ok() && first.ok()) first = status;
   }
-  if (options_.mpi) {
-    // Of a job that failed MPI cannot be finished: that waits for ranks which never come.
-    const auto page = this->page();
-    const bool failed = page != nullptr && page->abort_of(kWholeJob).has_value();
-    const Status status = options_.mpi->close(deadline, failed ? Mpi::Ending::kAlone : Mpi::Ending::kTogether);
-    if (!status.ok() && first.ok()) first = status.at({.rank = options_.at.rank, .operation = "leaving MPI"});
-  }
   return first;
+}
+
+/// Of a job that failed MPI cannot be finished: that waits for ranks which never come.
+Status EndpointState::leave_mpi(Deadline deadline) {
+  if (!options_.mpi) return {};
+  const auto aborted = [page = page()] { return page != nullptr && page->abort_of(kWholeJob).has_value(); };
+  const Mpi::Ending ending = aborted() ? Mpi::Ending::kAlone : Mpi::Ending::kTogether;
+  Status status = options_.mpi->close(deadline, ending, aborted);
+  if (status.ok()) return status;
+  status = status.at({.rank = options_.at.rank, .operation = "leaving MPI"});
+  if (options_.log) options_.log(LogLevel::kWarning, status.text());  // who ends seldom looks at results any more
+  return status;
 }
 
 void EndpointState::abort(const std::string& reason) {

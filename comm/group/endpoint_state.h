@@ -115,6 +115,7 @@ class EndpointState {
   enum class Whose : uint8_t { kAll, kCarried };
   std::vector<WaitHandle> wait_handles(Whose whose = Whose::kAll) RONDO_EXCLUDES(mutex_);
   void idle_at_bell(Duration at_most) RONDO_EXCLUDES(mutex_);
+  Status leave_mpi(Deadline deadline) RONDO_EXCLUDES(mutex_);
 
   const EndpointOptions options_;
   std::shared_ptr<TcpPort> port_;  // shared with the groups' transports, as post_ is

@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::chrono::seconds kLeftoversFor{2};
 constexpr auto kNap = std::chrono::microseconds(100);
+constexpr std::chrono::milliseconds kLookAtAborts{20};  // while MPI_Finalize blocks
 constexpr size_t kMostSpare = 64;
 constexpr int kEndTag = 1;  // 0 is the bootstrap's
 constexpr size_t kEndBytes = 64;
@@ -45,6 +46,11 @@ void* open_first(const std::vector<std::string>& files, std::string& refused) {
   return nullptr;
 }
 
+// Where the launcher is no MPI's: srun, or one that speaks Horovod's variables.
+constexpr const char* kWithoutMpi =
+    "the ranks' launcher is no MPI's. Start them by mpirun or mpiexec, or by srun with --mpi=pmix or --mpi=pmi2 "
+    "(srun --mpi=list shows which it has), or leave the transport to auto";
+
 Result<Loaded> load(const MpiOptions& options) {
   const MpiSurroundings around = look_around();
   Loaded loaded;
@@ -52,7 +58,10 @@ Result<Loaded> load(const MpiOptions& options) {
   loaded.library = open_first(mpi_libraries(options, around), refused);
   if (loaded.library == nullptr)
     return Status(Code::kUnsupported,
-                  "no MPI library can be loaded (" + refused + "): name the launcher's libmpi.so in RONDO_MPI_LIBRARY");
+                  "no MPI library can be loaded (" + refused + "): " +
+                      (options.family == MpiFamily::kEither ? std::string(kWithoutMpi) + "; or name a libmpi.so"
+                                                            : std::string("name the launcher's libmpi.so")) +
+                      " in RONDO_MPI_LIBRARY");
   const bool open_mpi = ::dlsym(loaded.library, "ompi_mpi_comm_world") != nullptr;
   refused.clear();
   void* const component =
@@ -105,16 +114,18 @@ class Mpi::BlockingCalls {
   BlockingCalls(const BlockingCalls&) = delete;
   BlockingCalls& operator=(const BlockingCalls&) = delete;
 
-  /// What `call` returned; empty: it has not by the deadline, and no other will be made.
-  std::optional<int> make(int (*call)(), Duration at_most) {
+  /// What `call` returned; empty: it has not by the deadline, or until the job was `aborted`, and no other will be
+  /// made.
+  std::optional<int> make(int (*call)(), Duration at_most, const Aborted& aborted = {}) {
     std::unique_lock lock(shared_->mutex);
     if (shared_->call != nullptr) return std::nullopt;
     shared_->call = call;
     shared_->changed.notify_all();
     // system_clock: the thread sanitizer of g++ 12 does not know the wait on the monotonic clock.
-    shared_->changed.wait_until(lock,
-                                std::chrono::system_clock::now() + std::min<Duration>(at_most, std::chrono::hours(24)),
-                                [&] { return shared_->call == nullptr; });
+    const auto until = std::chrono::system_clock::now() + std::min<Duration>(at_most, std::chrono::hours(24));
+    const auto returned = [&] { return shared_->call == nullptr; };
+    while (!returned() && std::chrono::system_clock::now() < until && !(aborted && aborted()))
+      shared_->changed.wait_until(lock, std::min(until, std::chrono::system_clock::now() + kLookAtAborts), returned);
     return shared_->call == nullptr ? std::optional(shared_->returned) : std::nullopt;
   }
 
@@ -157,18 +168,18 @@ Mpi::~Mpi() {
 Result<std::shared_ptr<Mpi>> Mpi::open(std::shared_ptr<Env> env, const MpiOptions& options, Deadline deadline) {
   auto loaded = load(options);
   RONDO_TRY(loaded);
-  return start(std::move(env), *loaded->component, options.at, deadline);
+  return start(std::move(env), *loaded->component, options.at, deadline, options.family);
 }
 
 Result<std::shared_ptr<Mpi>> Mpi::start(std::shared_ptr<Env> env, const RondoMpiComponent& component, Position at,
-                                        Deadline deadline) {
+                                        Deadline deadline, MpiFamily of_launcher) {
   std::shared_ptr<Mpi> mpi(new Mpi(std::move(env), &component, at));
   std::array<char, 256> said{};
   mpi->calls_->version(said.data(), said.size());
   mpi->version_ = short_version(said.data());
   RONDO_TRY(mpi->initialise(deadline));
   RONDO_TRY(mpi->duplicate(deadline));
-  RONDO_TRY(mpi->check_place(at));
+  RONDO_TRY(mpi->check_place(at, of_launcher));
   return mpi;
 }
 
@@ -227,11 +238,15 @@ Status Mpi::duplicate(Deadline deadline) {
   }
 }
 
-Status Mpi::check_place(const Position& expected) {
+Status Mpi::check_place(const Position& expected, MpiFamily of_launcher) {
   Position said;
   if (const int error = calls_->place(&said.rank, &said.world_size, &highest_tag_); error != 0)
     return failed(error, "MPI_Comm_rank");
   if (said == expected) return {};
+  if (said.world_size == 1 && of_launcher == MpiFamily::kEither)
+    return {Code::kMismatch, version_ + " says that this process is alone, its launcher's variables rank " +
+                                 std::to_string(expected.rank) + " of " + std::to_string(expected.world_size) + ": " +
+                                 kWithoutMpi};
   return {Code::kMismatch, version_ + " says that this is rank " + std::to_string(said.rank) + " of " +
                                std::to_string(said.world_size) + ", its launcher's variables rank " +
                                std::to_string(expected.rank) + " of " + std::to_string(expected.world_size) +
@@ -322,28 +337,37 @@ void Mpi::forget_completed() {
   });
 }
 
-Status Mpi::wait_for(Message& message, int peer, Deadline deadline) {
+Status Mpi::Patience::over(const Mpi& mpi, int peer) const {
+  const std::string absent = "rank " + std::to_string(peer) + " has not come to the end of MPI, and ";
+  if (aborted && aborted()) return {Code::kAborted, absent + "the job failed: MPI is left unfinished", {.peer = peer}};
+  if (!deadline.passed(mpi.env_->now())) return {};
+  return {Code::kTimeout,
+          absent +
+              "is waited for no longer: MPI is left unfinished, and its launcher may complain. Likely that rank is "
+              "stopped, or still at work",
+          {.peer = peer}};
+}
+
+Status Mpi::wait_for(Message& message, int peer, const Patience& patience) {
   for (;;) {
     const auto done = complete(message);
     RONDO_TRY(done);
     if (*done) return {};
-    if (deadline.passed(env_->now()))
-      return {Code::kTimeout, "rank " + std::to_string(peer) + " has not come to the end of MPI", {.peer = peer}};
+    RONDO_TRY(patience.over(*this, peer));
     env_->idle({}, kNap);
   }
 }
 
-Status Mpi::take_from(int peer, Deadline deadline) {
+Status Mpi::take_from(int peer, const Patience& patience) {
   MessagePtr message = make_message(kEndBytes);
   for (;;) {
     const auto found = take(*message, {.rank = peer, .tag = kEndTag});
     RONDO_TRY(found);
     if (*found) break;
-    if (deadline.passed(env_->now()))
-      return {Code::kTimeout, "rank " + std::to_string(peer) + " has not come to the end of MPI", {.peer = peer}};
+    RONDO_TRY(patience.over(*this, peer));
     env_->idle({}, kNap);
   }
-  const Status status = wait_for(*message, peer, deadline);
+  const Status status = wait_for(*message, peer, patience);
   if (status.ok()) {
     reuse(std::move(message));
   } else {
@@ -366,7 +390,7 @@ void Mpi::take_what_is_left() {
 }
 
 /// All tell rank 0 that they are here, and rank 0 tells all that everybody is.
-Status Mpi::meet_at_the_end(Deadline deadline) {
+Status Mpi::meet_at_the_end(const Patience& patience) {
   const auto tell = [&](int peer) -> Status {
     MessagePtr message = make_message(kEndBytes);
     message->byte_count = 0;
@@ -376,20 +400,20 @@ Status Mpi::meet_at_the_end(Deadline deadline) {
   };
   if (at_.rank != 0) {
     RONDO_TRY(tell(0));
-    return take_from(0, deadline);
+    return take_from(0, patience);
   }
-  for (int peer = 1; peer < at_.world_size; ++peer) RONDO_TRY(take_from(peer, deadline));
+  for (int peer = 1; peer < at_.world_size; ++peer) RONDO_TRY(take_from(peer, patience));
   for (int peer = 1; peer < at_.world_size; ++peer) RONDO_TRY(tell(peer));
   return {};
 }
 
-Status Mpi::close(Deadline deadline, Ending ending) {
+Status Mpi::close(Deadline deadline, Ending ending, const Aborted& aborted) {
   {
     const MutexLock lock(mutex_);
     if (closed_) return {};
   }
   Status status;
-  if (ending == Ending::kTogether) status = meet_at_the_end(deadline);
+  if (ending == Ending::kTogether) status = meet_at_the_end({.deadline = deadline, .aborted = aborted});
   if (status.ok() && ending == Ending::kTogether) {
     const Deadline soon{std::min(deadline.at, env_->now() + kLeftoversFor)};  // all are here: what comes, comes now
     for (take_what_is_left(); !all_complete() && !soon.passed(env_->now()); take_what_is_left()) env_->idle({}, kNap);
@@ -400,8 +424,13 @@ Status Mpi::close(Deadline deadline, Ending ending) {
     closed_ = true;
   }
   if (!status.ok() || ending == Ending::kAlone || blocking_ == nullptr) return status;
-  const auto returned = blocking_->make(calls_->finish, deadline.left(env_->now()));
-  if (!returned) return {Code::kTimeout, version_ + " did not finish (MPI_Finalize)", {.rank = at_.rank}};
+  const auto returned = blocking_->make(calls_->finish, deadline.left(env_->now()), aborted);
+  if (!returned && aborted && aborted())
+    return {Code::kAborted, "waited for MPI_Finalize of " + version_ + ", and the job failed", {.rank = at_.rank}};
+  if (!returned)
+    return {Code::kTimeout,
+            "waited for MPI_Finalize of " + version_ + " in vain: not every rank has come to it, or a link is gone",
+            {.rank = at_.rank}};
   return *returned == 0 ? Status() : failed(*returned, "MPI_Finalize");
 }
 

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -38,7 +39,7 @@ class Mpi {
   static Result<std::shared_ptr<Mpi>> open(std::shared_ptr<Env> env, const MpiOptions& options, Deadline deadline);
   /// The same with a component that has found its library.
   static Result<std::shared_ptr<Mpi>> start(std::shared_ptr<Env> env, const RondoMpiComponent& component, Position at,
-                                            Deadline deadline);
+                                            Deadline deadline, MpiFamily of_launcher = MpiFamily::kEither);
   ~Mpi();
   Mpi(const Mpi&) = delete;
   Mpi& operator=(const Mpi&) = delete;
@@ -78,9 +79,11 @@ class Mpi {
   void release_tag(int tag) RONDO_EXCLUDES(mutex_);
 
   /// kTogether: waits until every rank is here, so that whatever was sent is taken and MPI can be finished; the others
-  /// are named at the deadline. kAlone: a job that failed; what is under way is left to MPI.
+  /// are named at the deadline. kAlone: a job that failed; what is under way is left to MPI. `aborted` is asked
+  /// throughout: a job that fails meanwhile ends like one that had failed before, with kAborted.
   enum class Ending : uint8_t { kTogether, kAlone };
-  Status close(Deadline deadline, Ending ending) RONDO_EXCLUDES(mutex_);
+  using Aborted = std::function<bool()>;
+  Status close(Deadline deadline, Ending ending, const Aborted& aborted = {}) RONDO_EXCLUDES(mutex_);
 
   /// The program has started MPI and may call it between calls of ours: no thread of ours may call it by itself.
   bool of_program() const { return blocking_ == nullptr; }
@@ -91,10 +94,16 @@ class Mpi {
   Status failed(int error, const std::string& doing, int peer = -1) const;
   Status initialise(Deadline deadline);
   Status duplicate(Deadline deadline);
-  Status check_place(const Position& expected);
-  Status meet_at_the_end(Deadline deadline);
-  Status wait_for(Message& message, int peer, Deadline deadline);
-  Status take_from(int peer, Deadline deadline);
+  Status check_place(const Position& expected, MpiFamily of_launcher);
+  /// Of the wait for the others at the end.
+  struct Patience {
+    Deadline deadline;
+    const Aborted& aborted;
+    Status over(const Mpi& mpi, int peer) const;
+  };
+  Status meet_at_the_end(const Patience& patience);
+  Status wait_for(Message& message, int peer, const Patience& patience);
+  Status take_from(int peer, const Patience& patience);
   void take_what_is_left();
   bool all_complete() RONDO_EXCLUDES(mutex_);
   void forget_completed() RONDO_REQUIRES(mutex_);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
@@ -22,7 +23,13 @@ namespace rondo::test {
 class FakeMpi {
  public:
   FakeMpi() { world() = this; }
-  ~FakeMpi() { world() = nullptr; }
+  ~FakeMpi() {
+    std::unique_lock lock(mutex_);
+    finish_held_ = false;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return finishing_ == 0; });
+    world() = nullptr;
+  }
   FakeMpi(const FakeMpi&) = delete;
   FakeMpi& operator=(const FakeMpi&) = delete;
 
@@ -37,6 +44,18 @@ class FakeMpi {
   void damage(size_t byte) {
     const std::lock_guard lock(mutex_);
     damaged_ = static_cast<long>(byte);
+  }
+  /// Every process is rank 0 of 1, as where the launcher is no MPI's.
+  void start_alone() { alone_ = true; }
+  /// MPI_Finalize does not return, as where a rank does not come to it.
+  void hold_finish() {
+    const std::lock_guard lock(mutex_);
+    finish_held_ = true;
+  }
+  /// Calls of it that have not returned.
+  int finishing() {
+    const std::lock_guard lock(mutex_);
+    return finishing_;
   }
   int finished() {
     const std::lock_guard lock(mutex_);
@@ -112,13 +131,23 @@ class FakeMpi {
         .start = [] { return 0; },
         .finish =
             [] {
-              const std::lock_guard lock(world()->mutex_);
-              ++world()->finished_;
+              FakeMpi& world = *FakeMpi::world();
+              std::unique_lock lock(world.mutex_);
+              ++world.finishing_;
+              world.changed_.wait(lock, [&] { return !world.finish_held_; });
+              --world.finishing_;
+              ++world.finished_;
+              world.changed_.notify_all();
               return 0;
             },
         .threads = [](int* any, int* here) { return *any = *here = 1, 0; },
         .duplicate = [](RondoMpiRequest* request) { return static_cast<int>(request->words[0] = 0); },
-        .place = [](int* rank, int* size, int* tag) { return *rank = kRank, *size = 2, *tag = 32767, 0; },
+        .place =
+            [](int* rank, int* size, int* tag) {
+              *rank = world()->alone_ ? 0 : kRank;
+              *size = world()->alone_ ? 1 : 2;
+              return *tag = 32767, 0;
+            },
         .send =
             [](const void* bytes, size_t count, int, int tag, int until_met, RondoMpiRequest* request) {
               return world()->send(kRank, bytes, count, tag, until_met != 0, request);
@@ -137,7 +166,9 @@ class FakeMpi {
   long long last_request_ = 0;
   long damaged_ = -1;
   bool frozen_ = false;
-  int finished_ = 0;
+  bool finish_held_ = false, alone_ = false;
+  int finishing_ = 0, finished_ = 0;
+  std::condition_variable changed_;
 };
 
 }  // namespace rondo::test

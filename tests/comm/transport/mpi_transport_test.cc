@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <thread>
 
 #include "tests/comm/transport/fake_mpi.h"
@@ -205,6 +206,44 @@ TEST(Mpi, NamesWhoDoesNotComeToTheEnd) {
   EXPECT_EQ(late.where().peer, 1);
   EXPECT_THAT(late.message(), HasSubstr("rank 1 has not come to the end of MPI"));
   EXPECT_EQ(pair.fake.finished(), 0);
+}
+
+TEST(Mpi, WaitsForNobodyAtTheEndOnceTheJobFailed) {
+  Pair pair;
+  std::atomic<bool> failed{false};
+  std::thread news([&] { failed = true; });
+  const Status ended = pair.mpi[0]->close(in_seconds(600), Mpi::Ending::kTogether, [&] { return failed.load(); });
+  news.join();
+  EXPECT_EQ(ended.code(), Code::kAborted);
+  EXPECT_THAT(ended.message(), HasSubstr("rank 1 has not come to the end of MPI, and the job failed"));
+  EXPECT_EQ(pair.fake.finished(), 0);
+}
+
+TEST(Mpi, AJobThatFailsWhileItIsFinishedEndsAllTheSame) {
+  Pair pair;
+  pair.fake.hold_finish();  // as where a rank dies before it comes there
+  const auto failed = [&] { return pair.fake.finishing() == 2; };
+  std::array<Status, 2> ended;
+  std::thread other([&] { ended[1] = pair.mpi[1]->close(in_seconds(600), Mpi::Ending::kTogether, failed); });
+  ended[0] = pair.mpi[0]->close(in_seconds(600), Mpi::Ending::kTogether, failed);
+  other.join();
+  for (const Status& status : ended) {
+    EXPECT_EQ(status.code(), Code::kAborted);
+    EXPECT_THAT(status.message(), HasSubstr("MPI_Finalize of Fake MPI 1.0"));
+  }
+}
+
+TEST(Mpi, OfALauncherThatIsNoMpisSaysHowToStartTheRanks) {
+  FakeMpi fake;
+  fake.start_alone();
+  const auto start = [](MpiFamily launcher) {
+    return Mpi::start(real_env(), FakeMpi::component(1), {.rank = 1, .world_size = 2}, in_seconds(10), launcher);
+  };
+  const auto by_none = start(MpiFamily::kEither), by_mpirun = start(MpiFamily::kOpenMpi);
+  ASSERT_FALSE(by_none.ok() || by_mpirun.ok());
+  EXPECT_THAT(by_none.status().message(), HasSubstr("says that this process is alone"));
+  EXPECT_THAT(by_none.status().message(), HasSubstr("srun with --mpi=pmix"));
+  EXPECT_THAT(by_mpirun.status().message(), HasSubstr("name the right libmpi.so in RONDO_MPI_LIBRARY"));
 }
 
 TEST(Mpi, ThatPlacesARankElsewhereIsRefused) {
