@@ -3,6 +3,7 @@
 #include <grpcpp/channel.h>
 #include <grpcpp/create_channel_posix.h>
 #include <grpcpp/support/channel_arguments.h>
+#include <sys/socket.h>
 
 #include <utility>
 
@@ -15,6 +16,10 @@ namespace {
 comm::Result<std::shared_ptr<grpc::Channel>> channel_over(Descriptor end) {
   const int handle = handed_over(std::move(end));
   if (handle < 0) return system_error("duplicating a connection's descriptor");
+  // Room for the largest message that we send and all that may be under way before it; see set_both in grpc_limits.cc.
+  // The system takes it for as much as it allows, which by default is twice what a socket begins with.
+  const int room = 2 * kMostMessageBytes;
+  ::setsockopt(handle, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
   grpc::ChannelArguments arguments;
   set_limits(arguments);
   return grpc::CreateCustomInsecureChannelFromFd("rondo", handle, arguments);
