@@ -16,6 +16,7 @@
 
 #include "launcher/agent/console.h"
 #include "launcher/agent/failure.h"
+#include "launcher/agent/usage.h"
 #include "proto/worker.pb.h"
 #include "rondo/comm/status.h"
 
@@ -63,6 +64,12 @@ class AgentEvents {
     int64_t bytes = 0, limit = 0;
   };
   virtual void shortened(const Shortened& cut) = 0;
+  /// The answer to report_usage(), once a second: of each living rank.
+  struct RankUsage {
+    int rank = 0;
+    ProcessUsage usage;
+  };
+  virtual void usage(const std::vector<RankUsage>& of_ranks) = 0;
   /// For events.jsonl.
   virtual void event(const char* kind, const nlohmann::json& fields) = 0;
   /// Lines wait for a slow reader: the agent lets its ranks wait too.
@@ -94,6 +101,9 @@ class AgentOrders {
   virtual void resume() = 0;
   /// Takes what the ranks' flight recorders hold now, before it returns, and tells it.
   virtual void write_flights(uint64_t number) = 0;
+  /// Tells for the next kReportUsageFor what the ranks use of this host. Nobody samples it otherwise.
+  static constexpr std::chrono::seconds kReportUsageFor{5};
+  virtual void report_usage() = 0;
   /// Tells at once of ranks that have ended; an agent of another host does so anyway.
   virtual void look() = 0;
   /// Waits for no more output: tells of what is there.

@@ -9,6 +9,40 @@
 namespace rondo::launcher {
 namespace {
 
+std::string filled_prefix(const DisplayOptions& options, const std::vector<RankPlace>& places,
+                          const std::vector<int>& ranks) {
+  std::vector<int> local;
+  for (const int rank : ranks) local.push_back(places[static_cast<size_t>(rank)].local_rank);
+  return fill_prefix(
+      options.prefix_template.text,
+      {.role_name = options.prefix_template.role, .rank = rank_ranges(ranks), .local_rank = rank_ranges(local)});
+}
+
+LineFacts facts_of(const std::vector<RankPlace>& places, const ShownLine& line) {
+  return {.ranks = line.ranks,
+          .channel = line.channel,
+          .time = line.time,
+          .host = places[static_cast<size_t>(line.ranks.front())].host};
+}
+
+}  // namespace
+
+std::string shown_line(const DisplayOptions& options, const std::vector<RankPlace>& places, const ShownLine& line,
+                       std::string_view text) {
+  const bool bare = line.channel == Channel::kOutput && line.ranks.front() == 0 && line.ranks.size() == 1 &&
+                    options.rank_zero == DisplayOptions::RankZero::kBare;
+  if (!options.prefix && !options.prefix_template.text.empty() && !bare)
+    return filled_prefix(options, places, line.ranks) + printable(text);
+  const Prefix usual = places.size() > 1 && !bare ? Prefix::kRank : Prefix::kNone;
+  return format_line(options.prefix.value_or(usual), line.colour, facts_of(places, line), text);
+}
+
+std::string shown_saying(const DisplayOptions& options, const std::vector<RankPlace>& places, const ShownLine& line,
+                         std::string_view text) {
+  const Prefix prefix = options.prefix == Prefix::kJson ? Prefix::kJson : Prefix::kNone;
+  return format_line(prefix, Colour::kNone, facts_of(places, line), text);
+}
+
 Colour colour_of(int fd) {
   using Stream = ColourWishes::Stream;
   return colour_for({.no_color = std::getenv("NO_COLOR"),
@@ -16,8 +50,6 @@ Colour colour_of(int fd) {
                      .term = std::getenv("TERM"),
                      .stream = ::isatty(fd) == 1 ? Stream::kTerminal : Stream::kOther});
 }
-
-}  // namespace
 
 Display::Display(Console& console, DisplayOptions options, std::vector<Place> places)
     : console_(console),
@@ -39,13 +71,10 @@ void Display::line(int rank, Channel channel, std::string_view text, comm::TimeP
 }
 
 void Display::say(int rank, std::string_view text) {
-  const Prefix prefix = options_.prefix == Prefix::kJson ? Prefix::kJson : Prefix::kNone;
-  console_.line(Channel::kOutput, format_line(prefix, Colour::kNone,
-                                              {.ranks = {rank},
-                                               .channel = Channel::kOutput,
-                                               .time = std::chrono::system_clock::now(),
-                                               .host = places_[static_cast<size_t>(rank)].host},
-                                              text));
+  console_.line(
+      Channel::kOutput,
+      shown_saying(options_, places_,
+                   {.ranks = {rank}, .channel = Channel::kOutput, .time = std::chrono::system_clock::now()}, text));
 }
 
 void Display::flush_due(comm::TimePoint now) {
@@ -60,27 +89,13 @@ LineMerger::Emit Display::show_merged() {
   return [this](const MergedLine& line) { show(line.ranks, line.channel, line.text); };
 }
 
-std::string Display::filled_prefix(const std::vector<int>& ranks) const {
-  std::vector<int> local;
-  for (const int rank : ranks) local.push_back(places_[static_cast<size_t>(rank)].local_rank);
-  return fill_prefix(
-      options_.prefix_template.text,
-      {.role_name = options_.prefix_template.role, .rank = rank_ranges(ranks), .local_rank = rank_ranges(local)});
-}
-
 void Display::show(const std::vector<int>& ranks, Channel channel, std::string_view text) {
-  const bool bare = channel == Channel::kOutput && ranks.front() == 0 && ranks.size() == 1 &&
-                    options_.rank_zero == DisplayOptions::RankZero::kBare;
-  if (!options_.prefix && !options_.prefix_template.text.empty() && !bare)
-    return console_.line(channel, filled_prefix(ranks) + printable(text));
-  const Prefix usual = places_.size() > 1 && !bare ? Prefix::kRank : Prefix::kNone;
-  const Colour colour = channel == Channel::kOutput ? output_colour_ : error_colour_;
-  console_.line(channel, format_line(options_.prefix.value_or(usual), colour,
-                                     {.ranks = ranks,
-                                      .channel = channel,
-                                      .time = std::chrono::system_clock::now(),
-                                      .host = places_[static_cast<size_t>(ranks.front())].host},
-                                     text));
+  console_.line(channel, shown_line(options_, places_,
+                                    {.ranks = ranks,
+                                     .channel = channel,
+                                     .time = std::chrono::system_clock::now(),
+                                     .colour = channel == Channel::kOutput ? output_colour_ : error_colour_},
+                                    text));
 }
 
 }  // namespace rondo::launcher

@@ -2,6 +2,7 @@
 /// only.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <set>
 #include <string>
@@ -27,25 +28,40 @@ struct DisplayOptions {
   std::optional<std::set<int>> shown;        // ranks whose output is shown; empty: all
 };
 
+/// How a run with these options shows a line of one of its ranks, or of several that wrote the same. Pure.
+struct RankPlace {  // where a rank of the job runs, and its number there
+  std::string host;
+  int local_rank = 0;
+};
+struct ShownLine {
+  std::vector<int> ranks;  // ascending
+  Channel channel = Channel::kOutput;
+  std::chrono::system_clock::time_point time;
+  Colour colour = Colour::kNone;
+};
+std::string shown_line(const DisplayOptions& options, const std::vector<RankPlace>& places, const ShownLine& line,
+                       std::string_view text);
+/// The same for a line that a rank says to people: without a prefix, unless all output is JSON.
+std::string shown_saying(const DisplayOptions& options, const std::vector<RankPlace>& places, const ShownLine& line,
+                         std::string_view text);
+
+/// What the stream `fd` of this process and the environment say about colours.
+Colour colour_of(int fd);
+
 class Display {
  public:
-  /// Where a rank of the job runs, and its number there.
-  struct Place {
-    std::string host;
-    int local_rank = 0;
-  };
+  using Place = RankPlace;
   Display(Console& console, DisplayOptions options, std::vector<Place> places);
 
   /// A line that a rank wrote, as it is.
   void line(int rank, Channel channel, std::string_view text, comm::TimePoint now);
-  /// A line that a rank says to people: without a prefix, unless all output is JSON.
+  /// A line that a rank says to people.
   void say(int rank, std::string_view text);
   std::optional<comm::TimePoint> due() const { return merger_ ? merger_->due() : std::nullopt; }
   void flush_due(comm::TimePoint now);
   void flush_all();
 
  private:
-  std::string filled_prefix(const std::vector<int>& ranks) const;
   void show(const std::vector<int>& ranks, Channel channel, std::string_view text);
   LineMerger::Emit show_merged();
 

@@ -22,6 +22,7 @@ using comm::TimePoint;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kAnswersEvery{100}, kAnswersWithin{5000};  // to the question for stacks
+constexpr milliseconds kUsageEvery{1000}, kFirstUsageAfter{250};  // a share of time needs two samples
 constexpr milliseconds kDrainFor{500};  // output that is still in the pipes after the last rank ended
 
 }  // namespace
@@ -130,6 +131,31 @@ void HostAgent::tell_stacks(TimePoint now) {
   answers_at_.reset();
   // A handler of the program's own writes none.
   if (!questions_.empty() && now < give_answers_up_at_) answers_at_ = now + kAnswersEvery;
+}
+
+void HostAgent::report_usage() {
+  const TimePoint now = Clock::now();
+  usage_until_ = now + kReportUsageFor;
+  if (usage_at_) return;
+  tell_usage(now);
+  usage_at_ = now + kFirstUsageAfter;
+}
+
+void HostAgent::tell_usage(TimePoint now) {
+  std::vector<AgentEvents::RankUsage> all;
+  for (Worker& worker : workers_) {
+    if (!worker.alive()) continue;
+    const auto sample = sample_usage(worker.pid);
+    if (!sample) continue;
+    ProcessUsage usage{.cpu_percent = std::nullopt, .resident_bytes = sample->resident_bytes, .state = sample->state};
+    if (usage_at_ && worker.cpu_time)
+      usage.cpu_percent = cpu_percent(sample->cpu_time - *worker.cpu_time, now - sampled_at_);
+    worker.cpu_time = sample->cpu_time;
+    all.push_back({.rank = worker.rank, .usage = usage});
+  }
+  sampled_at_ = now;
+  usage_at_ = now < usage_until_ ? std::optional(now + kUsageEvery) : std::nullopt;
+  if (!all.empty()) events_.usage(all);
 }
 
 void HostAgent::suspend() {
@@ -312,6 +338,7 @@ void HostAgent::on_time(TimePoint now) {
   }
   hold_output_while_congested();
   if (answers_at_ && *answers_at_ <= now) tell_stacks(now);
+  if (usage_at_ && *usage_at_ <= now) tell_usage(now);
   if (last_end_ && !output_held_ && *last_end_ + kDrainFor <= now) end_output();
 }
 
@@ -327,6 +354,7 @@ std::optional<TimePoint> HostAgent::next_moment() const {
     told = told && worker.output_told;
   }
   consider(answers_at_);
+  consider(usage_at_);
   if (last_end_ && !output_held_ && !told) consider(*last_end_ + kDrainFor);
   return next;
 }

@@ -36,6 +36,7 @@ class HostAgent final : public AgentOrders {
   void suspend() override;
   void resume() override;
   void write_flights(uint64_t number) override;
+  void report_usage() override;
   void look() override;
   void end_output() override;
 
@@ -51,6 +52,7 @@ class HostAgent final : public AgentOrders {
   comm::Status watch_output(Worker& worker);
   void forget_ranks();
   void tell_stacks(comm::TimePoint now);
+  void tell_usage(comm::TimePoint now);
 
   void on_output(Worker& worker, OutputStream& stream);
   void on_messages(Worker& worker);
@@ -81,6 +83,9 @@ class HostAgent final : public AgentOrders {
   std::vector<Question> questions_;
   std::optional<comm::TimePoint> answers_at_;  // looked at again then
   comm::TimePoint give_answers_up_at_;
+  // While somebody wants to know what the ranks use.
+  std::optional<comm::TimePoint> usage_at_;  // told then
+  comm::TimePoint usage_until_{}, sampled_at_{};
 };
 
 }  // namespace rondo::launcher

@@ -1,5 +1,9 @@
 /// Starts one worker: posix_spawn of the exec shim, in a new process group, with exactly the descriptors it is to have.
 ///
+/// Also while gRPC runs in this process (terminals, other hosts), whose threads no fork would survive: posix_spawn of
+/// glibc is clone(CLONE_VM | CLONE_VFORK), which calls no handlers of fork, and the child does nothing but the listed
+/// actions and execve.
+///
 /// Threading: main thread only. The kernel sends the death signal when the *thread* that spawned ends, and other
 /// threads of the launcher end before it does.
 #pragma once

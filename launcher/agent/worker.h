@@ -63,8 +63,9 @@ struct Worker {
   ControlLink control;
   comm::Region flight;  // what its flight recorder writes into
   RankEvidence evidence;
-  bool speaks_rondo = false;  // sent a beat or a message
-  bool output_told = false;   // that its output ended
+  bool speaks_rondo = false;                              // sent a beat or a message
+  bool output_told = false;                               // that its output ended
+  std::optional<std::chrono::nanoseconds> cpu_time = {};  // at the last sample of its usage
 
   bool alive() const { return !evidence.ending; }
 };

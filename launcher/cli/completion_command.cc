@@ -11,6 +11,7 @@
 #include "launcher/cli/nearest_name.h"
 #include "launcher/cli/options.h"
 #include "launcher/cli/verbs.h"
+#include "launcher/terminal/live_runs.h"
 #include "rondo/comm/algorithms.h"
 
 namespace rondo::launcher {
@@ -24,7 +25,8 @@ const char* const kFooter =
 
 const std::vector<std::string> kShells{"bash", "zsh", "fish"};
 /// Verbs with words that the scripts do not hold.
-const std::set<std::string> kAskable{"train", "bench"};
+const std::set<std::string> kOfRuns{"logs", "top", "stop"};
+const std::set<std::string> kAskable{"train", "bench", "logs", "top", "stop"};
 
 /// Flags that take one of a few words, whichever verb has them.
 const std::map<std::string, std::vector<std::string>> kValues{
@@ -42,6 +44,7 @@ const std::map<std::string, std::vector<std::string>> kValues{
     {"--models", {"mlp", "cnn", "resnet18", "gpt"}},
     {"--model", {"mlp", "cnn", "resnet18", "gpt"}},
     {"--resume", {"latest"}},
+    {"--signal", {"TERM", "INT", "KILL", "USR1", "USR2"}},
 };
 const std::map<std::string, std::vector<std::string>> kRivals{
     {"bench", {"gloo", "openmpi", "mpich"}}, {"train", {"pytorch"}}, {"start", {"torchrun"}}};
@@ -67,7 +70,7 @@ CompletionVerb tree_of(const Verb& verb) {
   if (tree.name == "ckpt") tree.words = {"ls", "show", "verify", "export"};
   if (tree.name == "secret") tree.words = {"new"};
   if (tree.name == "completion") tree.words = kShells;
-  if (tree.name == "explain") tree.words = {"latest"};
+  if (tree.name == "explain" || tree.name == "logs") tree.words = {"latest"};
   if (tree.name == "schedule") {
     for (const comm::Algorithm& algorithm : comm::algorithms()) tree.words.emplace_back(algorithm.name);
   }
@@ -96,6 +99,10 @@ std::set<std::string> words_in(const std::string& list) {
 
 /// What only other programs know. Asked while a word is being typed: so no error is shown.
 int words_of(const std::string& verb) {
+  if (kOfRuns.contains(verb)) {
+    for (const RunDoor& run : live_runs()) std::printf("%s\n", run.run.c_str());
+    return kExitOk;
+  }
   const auto program = verb == "train" ? find_trainer() : find_part("rondo-comm-bench");
   if (!program.ok()) return kExitPreflight;
   const auto answer = ask({*program, "--list"});
@@ -106,7 +113,8 @@ int words_of(const std::string& verb) {
 
 void add_flags(CLI::App& app, std::string& shell, std::string& words) {
   app.add_option("shell", shell);
-  app.add_option("--words", words, "what may follow train or bench: recipes, settings, operations; the scripts ask it")
+  app.add_option("--words", words,
+                 "what may follow a verb: recipes, settings, operations, live runs; the scripts ask it")
       ->type_name("VERB")
       ->check(CLI::IsMember(kAskable));
   set_usage(app, "rondo completion bash|zsh|fish");

@@ -35,6 +35,18 @@ void describe_bench_train(const DescribeVerb& take);
 /// `rondo bench start`: measures how soon ranks run, alone or beside torchrun.
 int bench_start_command(const std::vector<std::string>& arguments);
 void describe_bench_start(const DescribeVerb& take);
+/// `rondo ps`: the live runs.
+int ps_command(const std::vector<std::string>& arguments);
+void describe_ps(const DescribeVerb& take);
+/// `rondo logs`: what the ranks of a run write.
+int logs_command(const std::vector<std::string>& arguments);
+void describe_logs(const DescribeVerb& take);
+/// `rondo top`: what the ranks of a run do and use.
+int top_command(const std::vector<std::string>& arguments);
+void describe_top(const DescribeVerb& take);
+/// `rondo stop`: stops a run, or sends it another signal.
+int stop_command(const std::vector<std::string>& arguments);
+void describe_stop(const DescribeVerb& take);
 /// `rondo ckpt`: lists, shows, verifies and exports checkpoints.
 int ckpt_command(const std::vector<std::string>& arguments);
 void describe_ckpt(const DescribeVerb& take);

@@ -23,19 +23,42 @@ class BehindDoor final : public ControlServer {
   comm::Status open(Options options) {
     services_ = std::move(options.services);
     on_refused_ = options.on_refused;
-    auto door = Door::open({.addresses = std::move(options.addresses),
-                            .authority = std::move(options.authority),
-                            .holder = std::move(options.holder),
-                            .on_guest = [this](Door::Guest guest) { take(std::move(guest)); },
-                            .on_refused = std::move(options.on_refused)});
+    if (options.addresses.empty()) return {};
+    auto door = Door::open(
+        {.addresses = std::move(options.addresses),
+         .authority = std::move(options.authority),
+         .holder = std::move(options.holder),
+         .on_guest = [this](Door::Guest guest) { admit(std::move(guest.end), guest.who + " (" + guest.address + ")"); },
+         .on_refused = std::move(options.on_refused)});
     RONDO_TRY(door);
     door_ = std::move(*door);
     return {};
   }
 
-  const std::vector<comm::Address>& addresses() const override { return door_->addresses(); }
-  uint64_t guests() const override { return door_->guests(); }
-  uint64_t refused() const override { return door_->refused(); }
+  const std::vector<comm::Address>& addresses() const override { return door_ ? door_->addresses() : none_; }
+  uint64_t guests() const override { return door_ ? door_->guests() : 0; }
+  uint64_t refused() const override { return door_ ? door_->refused() : 0; }
+
+  /// The door's thread has all signals blocked, and so have those that gRPC starts from it. Those that it starts from
+  /// the main thread take no signal away either: what that thread waits for is blocked in them, too, and the rest has
+  /// no handler.
+  void admit(Descriptor end, const std::string& who) override {
+    const comm::MutexLock lock(mutex_);
+    if (closing_) return;
+    if (!server_) {  // with the first guest: a run that nobody asks anything does not pay for it
+      grpc::ServerBuilder builder;
+      set_limits(builder);
+      for (grpc::Service* service : services_) builder.RegisterService(service);
+      server_ = builder.BuildAndStart();  // listens nowhere
+    }
+    const int handle = server_ ? handed_over(std::move(end)) : -1;
+    if (handle >= 0) {
+      grpc::AddInsecureChannelFromFd(server_.get(), handle);
+    } else if (on_refused_) {
+      on_refused_(
+          {comm::Code::kResource, "cannot serve " + who + ": no thread or descriptor is left (ulimit -u, ulimit -n)"});
+    }
+  }
 
   void close(comm::Deadline deadline) override {
     {
@@ -55,25 +78,7 @@ class BehindDoor final : public ControlServer {
  private:
   static constexpr std::chrono::milliseconds kGoodbye{200};
 
-  /// On the door's thread, whose signals are all blocked, and so those of gRPC's threads.
-  void take(Door::Guest guest) {
-    const comm::MutexLock lock(mutex_);
-    if (closing_) return;
-    if (!server_) {  // with the first guest: a run that nobody asks anything does not pay for it
-      grpc::ServerBuilder builder;
-      set_limits(builder);
-      for (grpc::Service* service : services_) builder.RegisterService(service);
-      server_ = builder.BuildAndStart();  // listens nowhere
-    }
-    const int end = server_ ? handed_over(std::move(guest.end)) : -1;
-    if (end >= 0) {
-      grpc::AddInsecureChannelFromFd(server_.get(), end);
-    } else if (on_refused_) {
-      on_refused_({comm::Code::kResource, "cannot serve " + guest.who + " (" + guest.address +
-                                              "): no thread or descriptor is left (ulimit -u, ulimit -n)"});
-    }
-  }
-
+  const std::vector<comm::Address> none_;
   std::vector<grpc::Service*> services_;
   std::function<void(const comm::Status&)> on_refused_;
   comm::Mutex mutex_;

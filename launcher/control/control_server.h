@@ -8,8 +8,10 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
+#include "launcher/base/descriptor.h"
 #include "launcher/control/authority.h"
 #include "rondo/comm/deadline.h"
 #include "rondo/comm/env.h"
@@ -23,7 +25,7 @@ namespace rondo::launcher {
 class ControlServer {
  public:
   struct Options {
-    std::vector<comm::Address> addresses;  // as Door::Options
+    std::vector<comm::Address> addresses;  // as Door::Options; empty: no door, guests come by admit() alone
     std::optional<Authority> authority;    // for TCP addresses
     Holder holder;
     std::vector<grpc::Service*> services;  // outlive the server
@@ -35,7 +37,9 @@ class ControlServer {
 
   /// In the order of the options, with real ports.
   virtual const std::vector<comm::Address>& addresses() const = 0;
-  /// Connections that reached gRPC, and that did not.
+  /// Serves somebody whom the caller let in: `end` is a stream socket that does not block. Any thread.
+  virtual void admit(Descriptor end, const std::string& who) = 0;
+  /// Connections that reached gRPC by the door, and that did not.
   virtual uint64_t guests() const = 0;
   virtual uint64_t refused() const = 0;
   /// Lets nobody in any more and waits for the calls under way; cancels at the deadline those that have not ended,

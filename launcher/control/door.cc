@@ -103,7 +103,7 @@ class Door::Keeper {
   }
 
   void let_in_local(const comm::Stream& stream) {
-    if (comm::Status proof = same_user(stream); !proof.ok()) return refuse("this host", proof);
+    if (comm::Status proof = may_enter(stream); !proof.ok()) return refuse("this host", proof);
     auto end = own_descriptor(stream);
     if (!end.ok()) return refuse("this host", end.status());
     admit({std::move(*end), "user " + std::to_string(stream.peer_uid()) + " of this host", "this host"});

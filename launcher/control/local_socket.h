@@ -9,15 +9,14 @@
 
 namespace rondo::launcher {
 
-/// Where a job's door for its own host is, by its id (32 hexadecimal digits): a name without a file, seen in the
-/// network namespace that it was made in.
-comm::Address local_door_of(const std::string& job);
-
 /// "unix:@name".
 bool is_local(const comm::Address& address);
 
 /// kUnauthenticated unless the process at the other end runs as this one's user.
 comm::Status same_user(const comm::Stream& stream);
+
+/// As same_user(), but root may come in, too: it could do all the same without asking.
+comm::Status may_enter(const comm::Stream& stream);
 
 /// A descriptor of its own for the stream's socket; the stream may go then.
 comm::Result<Descriptor> own_descriptor(const comm::Stream& stream);

@@ -43,18 +43,24 @@ std::vector<Display::Place> places_of(const std::vector<Coordinator::Host>& host
 }  // namespace
 
 Coordinator::Coordinator(const JobRequest& request, Console& console, DisplayOptions display, EventLog& events,
-                         const RunFolder& folder, const std::vector<Host>& hosts)
+                         const RunFolder& folder, Overview& overview, const std::vector<Host>& hosts)
     : request_(request),
       console_(console),
       events_(events),
       folder_(folder),
+      overview_(overview),
       hosts_(hosts),
       display_(console, std::move(display), places_of(hosts)) {}
 
 void Coordinator::start() {
   ranks_.clear();
-  for (const Host& host : hosts_)
+  std::vector<Overview::Rank> seen;
+  for (const Host& host : hosts_) {
     ranks_.insert(ranks_.end(), static_cast<size_t>(host.ranks), Rank{.host = &host.name});
+    for (int local_rank = 0; local_rank < host.ranks; ++local_rank)
+      seen.push_back({.host = host.name, .local_rank = local_rank});
+  }
+  overview_.begin(generation_, std::move(seen));
   start_error_ = {};
   culprit_.reset();
   failed_ = false;
@@ -68,7 +74,10 @@ void Coordinator::start() {
 
 // --- what comes in
 
-void Coordinator::started(int rank, pid_t pid) { at(rank).pid = pid; }
+void Coordinator::started(int rank, pid_t pid) {
+  at(rank).pid = pid;
+  overview_.started(rank, pid);
+}
 
 void Coordinator::start_failed(const comm::Status& why) {
   if (start_error_.ok()) start_error_ = why;
@@ -76,6 +85,7 @@ void Coordinator::start_failed(const comm::Status& why) {
 }
 
 void Coordinator::line(int rank, Channel channel, std::string_view text, TimePoint now) {
+  overview_.line(rank, channel, text, now);
   display_.line(rank, channel, text, now);
 }
 
@@ -91,19 +101,20 @@ void Coordinator::message(int rank, const proto::WorkerMessage& message) {
       break;
     case proto::WorkerMessage::kProgress: {
       const auto& said = message.progress();
-      if (rank != 0) break;
-      console_.progress({.epoch = said.epoch(),
-                         .epochs = said.epochs(),
-                         .step = said.step(),
-                         .steps = said.steps(),
-                         .loss = said.loss(),
-                         .learning_rate = said.learning_rate(),
-                         .samples_per_second = said.samples_per_second(),
-                         .phase = said.phase()},
-                        Clock::now());
+      const TrainingProgress progress{.epoch = said.epoch(),
+                                      .epochs = said.epochs(),
+                                      .step = said.step(),
+                                      .steps = said.steps(),
+                                      .loss = said.loss(),
+                                      .learning_rate = said.learning_rate(),
+                                      .samples_per_second = said.samples_per_second(),
+                                      .phase = said.phase()};
+      overview_.progress(rank, progress);
+      if (rank == 0) console_.progress(progress, Clock::now());
       break;
     }
     case proto::WorkerMessage::kSay:
+      overview_.said(rank, message.say().line());
       display_.say(rank, message.say().line());
       break;
     case proto::WorkerMessage::kFailure:
@@ -121,6 +132,7 @@ void Coordinator::message(int rank, const proto::WorkerMessage& message) {
 
 void Coordinator::ended(int rank, const RankEvidence& evidence) {
   at(rank).evidence = evidence;
+  overview_.ended(rank, *evidence.ending);
   failed_ = failed_ || !evidence.ending->good();
   if (!any_alive()) last_end_ = Clock::now();
 }
@@ -188,6 +200,10 @@ void Coordinator::shortened(const Shortened& cut) {
       " bytes and did not come whole: between hosts the limit is " + std::to_string(cut.limit));
 }
 
+void Coordinator::usage(const std::vector<RankUsage>& of_ranks) {
+  for (const RankUsage& one : of_ranks) overview_.usage(one.rank, one.usage);
+}
+
 void Coordinator::event(const char* kind, const nlohmann::json& fields) { events_.write(kind, fields); }
 
 void Coordinator::on_stop_signal(int signal) {
@@ -197,12 +213,15 @@ void Coordinator::on_stop_signal(int signal) {
   decide(TimePoint::max());
   events_.write("signal", {{"signal", signal}});
   const std::string name = "rondo: " + signal_text(signal);
+  if (signal == SIGKILL && stop_signals_ > 0) stop_signals_ = 2;  // whoever says so has no patience left
   switch (++stop_signals_) {
     case 1:
       stopped_by_ = signal;
+      overview_.stopping();
       write_flights("signal");  // before the ranks are disturbed: a user stops what hangs
       kill_at_ = std::min(kill_at_.value_or(TimePoint::max()), now + request_.grace);
-      if (any_alive())
+      if (any_alive() && signal == SIGKILL) say(name + ": to all processes of the ranks");
+      if (any_alive() && signal != SIGKILL)
         say(name + ": passed on, the ranks end in order. Again: SIGTERM to all; a third time or after " +
             duration_text(nanoseconds(request_.grace)) + ": SIGKILL");
       return stop_ranks(signal, now);
@@ -224,6 +243,10 @@ void Coordinator::on_stacks_request() {
 
 void Coordinator::on_checkpoint_request() {
   for (AgentOrders* agent : agents_) agent->ask(SIGUSR1);
+}
+
+void Coordinator::on_usage_request() {
+  for (AgentOrders* agent : agents_) agent->report_usage();
 }
 
 void Coordinator::on_suspend(size_t host) {

@@ -16,6 +16,7 @@
 #include "launcher/agent/run_folder.h"
 #include "launcher/coordinator/flight_gathering.h"
 #include "launcher/report/failed_run.h"
+#include "launcher/terminal/overview.h"
 
 namespace rondo::launcher {
 
@@ -26,9 +27,9 @@ class Coordinator final : public AgentEvents {
     std::string name;
     int ranks = 1;
   };
-  /// `hosts` in the order of their ranks. `request`, `console`, `events` and `folder` must outlive it.
+  /// `hosts` in the order of their ranks. `request`, `console`, `events`, `folder` and `overview` must outlive it.
   Coordinator(const JobRequest& request, Console& console, DisplayOptions display, EventLog& events,
-              const RunFolder& folder, const std::vector<Host>& hosts);
+              const RunFolder& folder, Overview& overview, const std::vector<Host>& hosts);
 
   /// Who carries out what it decides: one a host, in their order. Before start().
   void attend(std::vector<AgentOrders*> agents) { agents_ = std::move(agents); }
@@ -48,6 +49,7 @@ class Coordinator final : public AgentEvents {
   void flight(int rank, std::span<const std::byte> record) override;
   void flights_taken(const FlightsTaken& taken) override;
   void shortened(const Shortened& cut) override;
+  void usage(const std::vector<RankUsage>& of_ranks) override;
   void event(const char* kind, const nlohmann::json& fields) override;
   bool congested() const override { return console_.congested(); }
 
@@ -62,6 +64,8 @@ class Coordinator final : public AgentEvents {
   void on_stacks_request();
   /// The ranks are to save a checkpoint.
   void on_checkpoint_request();
+  /// Somebody watches: what the ranks use is to be told for a while.
+  void on_usage_request();
   /// The launcher on `host` is about to be stopped by its terminal: so are all ranks, on every host. Until all stopped
   /// launchers go on nothing is decided, and no deadline passes.
   void on_suspend(size_t host);
@@ -82,6 +86,8 @@ class Coordinator final : public AgentEvents {
   /// is the run's exit code.
   std::optional<int> conclude_generation();
   bool stopped() const { return stopped_by_.has_value(); }
+  /// How many signals that stop the run have come.
+  int stop_signals() const { return stop_signals_; }
   /// Why ranks could not be started.
   const comm::Status& start_error() const { return start_error_; }
 
@@ -119,6 +125,7 @@ class Coordinator final : public AgentEvents {
   Console& console_;
   EventLog& events_;
   const RunFolder& folder_;
+  Overview& overview_;
   const std::vector<Host> hosts_;
   Display display_;
   std::vector<AgentOrders*> agents_;

@@ -15,6 +15,7 @@
 #include "launcher/base/exit_codes.h"
 #include "launcher/coordinator/coordinator.h"
 #include "launcher/coordinator/gathering.h"
+#include "launcher/coordinator/terminals.h"
 #include "launcher/remote/attend_job.h"
 #include "launcher/remote/endpoint.h"
 
@@ -54,7 +55,10 @@ void take_signal(size_t host, Signals::Came came, Coordinator& coordinator) {
 class Job {
  public:
   Job(const JobRequest& request, std::string host, Signals& signals, EventLoop& loop)
-      : request_(request), host_(std::move(host)), signals_(signals), loop_(loop) {}
+      : request_(request), host_(std::move(host)), signals_(signals), loop_(loop), terminals_(request) {}
+  ~Job() { terminals_.close(); }  // before what it shows goes
+  Job(const Job&) = delete;
+  Job& operator=(const Job&) = delete;
 
   /// Other hosts come to `door`.
   comm::Status open_door(const comm::Address& door, const comm::Secret& secret) {
@@ -65,6 +69,7 @@ class Job {
     auto attendance = Attendance::open({.door = door,
                                         .authority = *std::move(authority),
                                         .host = host_,
+                                        .further = terminals_.service(),
                                         .on_refused = [this](const comm::Status& why) {
                                           if (recording_) events_.write("agent_refused", {{"text", why.text()}});
                                         }});
@@ -116,6 +121,7 @@ class Job {
     folder_.emplace(*std::move(folder));
     RONDO_TRY(events_.open(folder_->file("events.jsonl")));
     recording_ = true;
+    terminals_.open(*folder_, attendance_.get(), loop_, events_);
     return {};
   }
 
@@ -154,7 +160,8 @@ class Job {
       hosts.push_back({.name = member.attendee.host, .ranks = member.attendee.ranks});
       display.hidden.merge(display_of_host(request_.display, member.place, member.attendee.ranks).hidden);
     }
-    coordinator_.emplace(request_, console_, std::move(display), events_, *folder_, hosts);
+    coordinator_.emplace(request_, console_, std::move(display), events_, *folder_, terminals_.overview(), hosts);
+    terminals_.attend(*coordinator_);
     agent_.emplace(request_, loop_, *folder_, *coordinator_, std::move(setting));
     std::vector<AgentOrders*> agents{&*agent_};
     for (size_t i = 1; i < members.size(); ++i) {
@@ -195,12 +202,14 @@ class Job {
     consider(agent_->next_moment());
     consider(coordinator_->next_moment(now));
     if (attendance_) consider(attendance_->next_moment());
+    consider(terminals_.next_moment());
     loop_.turn(next - now);
     now = Clock::now();
     if (attendance_ && coordinator_->suspended()) attendance_->excuse_silence(now);  // agents do not beat then
     if (attendance_) attendance_->handle_messages(handlers(now), now);
     agent_->on_time(now);
     coordinator_->on_time(now);
+    terminals_.on_time(now);
     if (coordinator_->may_stop(kOwnIndex)) stand_still();
   }
 
@@ -243,6 +252,7 @@ class Job {
 
   comm::Result<int> end_unstarted() {
     const comm::Status why = coordinator_->start_error();
+    terminals_.close();
     agent_->stop(SIGKILL);
     for (const RemoteHost& host : remote_) host.agent->stop(SIGKILL);
     events_.write("end", {{"error", why.text()}});
@@ -251,6 +261,7 @@ class Job {
   }
 
   int end(int code, const std::string& cause) {
+    terminals_.close();
     dismiss_hosts(code, cause);
     deliver_output(console_, signals_);
     if (meeting_) meeting_->close();
@@ -275,6 +286,7 @@ class Job {
   std::atomic<bool> recording_{false};  // the door's thread may write events
   std::optional<RunFolder> folder_;
   std::optional<MeetingPoint> meeting_;
+  Terminals terminals_;
   std::unique_ptr<Attendance> attendance_;
   std::optional<Coordinator> coordinator_;
   std::optional<HostAgent> agent_;

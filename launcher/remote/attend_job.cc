@@ -62,6 +62,7 @@ class Tee final : public AgentEvents {
   }
   void flights_taken(const FlightsTaken& taken) override { uplink_.flights_taken(taken); }
   void shortened(const Shortened& cut) override { uplink_.shortened(cut); }
+  void usage(const std::vector<RankUsage>& of_ranks) override { uplink_.usage(of_ranks); }
   void event(const char* kind, const nlohmann::json& fields) override { uplink_.event(kind, fields); }
   bool congested() const override { return console_.congested() || uplink_.congested(); }
 
@@ -148,6 +149,8 @@ class Visit {
         return suspend_ranks();
       case control::CoordinatorSays::kResume:
         return resume_ranks();
+      case control::CoordinatorSays::kReportUsage:
+        return agent_->report_usage();
       case control::CoordinatorSays::kEndOutput:
         return agent_->end_output();
       default:

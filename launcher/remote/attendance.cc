@@ -86,6 +86,7 @@ class Served final : public Attendance, public control::Coordination::CallbackSe
     serve.authority = std::move(options.authority);
     serve.holder = {"coordinator", options.host};
     serve.services = {this};
+    if (options.further != nullptr) serve.services.push_back(options.further);
     serve.on_refused = std::move(options.on_refused);
     auto server = ControlServer::open(std::move(serve));
     RONDO_TRY(server);
@@ -95,6 +96,7 @@ class Served final : public Attendance, public control::Coordination::CallbackSe
 
   comm::Address address() const override { return server_->addresses().front(); }
   int handle() const override { return mailbox_.handle(); }
+  void admit(Descriptor end, const std::string& who) override { server_->admit(std::move(end), who); }
 
   grpc::ServerBidiReactor<control::AgentSays, control::CoordinatorSays>* Attend(
       grpc::CallbackServerContext* /*context*/) override {
@@ -265,6 +267,12 @@ void RemoteAgent::resume() {
   attendance_.send(id_, std::move(says));
 }
 
+void RemoteAgent::report_usage() {
+  control::CoordinatorSays says;
+  says.mutable_report_usage();
+  attendance_.send(id_, std::move(says));
+}
+
 void RemoteAgent::write_flights(uint64_t number) {
   control::CoordinatorSays says;
   says.mutable_write_flights()->set_number(number);
@@ -349,6 +357,13 @@ bool tell_events(const control::AgentSays& says, const RankRange& its, AgentEven
       events.asked(says.asked().signal(),
                    {.ranks = those_of(its, says.asked().ranks()), .deaf = those_of(its, says.asked().deaf())});
       return true;
+    case control::AgentSays::kUsages: {
+      std::vector<AgentEvents::RankUsage> used = usages_of(says.usages());
+      std::erase_if(used,
+                    [&its](const auto& one) { return one.rank < its.first || one.rank >= its.first + its.count; });
+      events.usage(used);
+      return true;
+    }
     case control::AgentSays::kStacks:
       events.stacks(says.stacks().rank(), {says.stacks().lines().begin(), says.stacks().lines().end()});
       return true;

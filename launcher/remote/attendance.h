@@ -12,10 +12,15 @@
 #include <vector>
 
 #include "launcher/agent/agent_link.h"
+#include "launcher/base/descriptor.h"
 #include "launcher/control/authority.h"
 #include "proto/control.pb.h"
 #include "rondo/comm/deadline.h"
 #include "rondo/comm/env.h"
+
+namespace grpc {
+class Service;
+}
 
 namespace rondo::launcher {
 
@@ -27,7 +32,8 @@ class Attendance {
   struct Options {
     comm::Address door;
     Authority authority;
-    std::string host;  // of the coordinator
+    std::string host;                  // of the coordinator
+    grpc::Service* further = nullptr;  // served, too; outlives the attendance
     /// On the door's thread: who was not let in, and why.
     std::function<void(const comm::Status&)> on_refused;
   };
@@ -35,6 +41,8 @@ class Attendance {
   virtual ~Attendance() = default;  // as close() with a deadline that has passed
 
   virtual comm::Address address() const = 0;
+  /// For the further service: somebody whom the caller let in.
+  virtual void admit(Descriptor end, const std::string& who) = 0;
   /// For the event loop: readable when handle_messages() has something to do.
   virtual int handle() const = 0;
 
@@ -70,6 +78,7 @@ class RemoteAgent final : public AgentOrders {
   void ask(int signal) override;
   void suspend() override;
   void resume() override;
+  void report_usage() override;
   void look() override {}  // it tells without being asked
   void end_output() override;
 

@@ -219,6 +219,7 @@ class Connected final : public Uplink {
     says.mutable_shortened()->set_limit(cut.limit);
     send(std::move(says));
   }
+  void usage(const std::vector<RankUsage>& of_ranks) override { send(usages_message(of_ranks)); }
   void event(const char* kind, const nlohmann::json& fields) override {
     control::AgentSays says;
     says.mutable_event()->set_kind(kind);

@@ -67,6 +67,34 @@ Verdict verdict_of(const control::Verdict& said) {
           .ending = {.exit_code = said.ending().exit_code(), .signal = said.ending().signal(), .at = {}}};
 }
 
+void say_usage(const ProcessUsage& usage, control::Usage& said) {
+  if (usage.cpu_percent) said.set_cpu_percent(*usage.cpu_percent);
+  said.set_resident_bytes(usage.resident_bytes);
+  if (usage.state != '\0') said.set_state(std::string(1, usage.state));
+}
+
+control::AgentSays usages_message(const std::vector<AgentEvents::RankUsage>& of_ranks) {
+  control::AgentSays says;
+  for (const AgentEvents::RankUsage& one : of_ranks) {
+    control::Usage& said = *says.mutable_usages()->add_ranks();
+    said.set_rank(one.rank);
+    say_usage(one.usage, said);
+  }
+  return says;
+}
+
+std::vector<AgentEvents::RankUsage> usages_of(const control::Usages& said) {
+  std::vector<AgentEvents::RankUsage> all;
+  for (const control::Usage& one : said.ranks()) {
+    AgentEvents::RankUsage usage{.rank = one.rank(), .usage = {}};
+    if (one.has_cpu_percent()) usage.usage.cpu_percent = one.cpu_percent();
+    usage.usage.resident_bytes = one.resident_bytes();
+    usage.usage.state = one.state().empty() ? '\0' : one.state()[0];
+    all.push_back(usage);
+  }
+  return all;
+}
+
 namespace {
 
 /// Not within a letter: Protobuf takes no text that is no UTF-8.

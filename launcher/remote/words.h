@@ -15,6 +15,9 @@ Verdict verdict_of(const control::Verdict& said);
 
 /// Cuts texts and lines at the end of `says` until it has at most `bytes`. False: it holds nothing that may be cut.
 bool cut_to(size_t bytes, control::AgentSays& says);
+control::AgentSays usages_message(const std::vector<AgentEvents::RankUsage>& of_ranks);
+std::vector<AgentEvents::RankUsage> usages_of(const control::Usages& said);
+void say_usage(const ProcessUsage& usage, control::Usage& said);
 
 control::OutputStream stream_of(Channel channel);
 Channel channel_of(control::OutputStream stream);

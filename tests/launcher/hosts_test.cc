@@ -319,6 +319,31 @@ TEST_F(InNamespaces, RanksReduceOverTlsAndTcpAndNobodyListensEverywhere) {
   EXPECT_THAT(agents[0]->so_far().output, HasSubstr("[rank 7] left"));
 }
 
+TEST_F(InNamespaces, ATerminalOfTheCoordinatorsHostSeesTheRanksOfAllHosts) {
+  const Words work{RONDO_TEST_WORKER, "3:progress=1,9", "on-signal=0", "out=ready", "wait"};
+  std::vector<std::unique_ptr<Launch>> agents;
+  for (int host = 0; host < kHosts; ++host) agents.push_back(agent(host, work));
+  for (int rank = 0; rank < kHosts; ++rank)
+    ASSERT_TRUE(agents[0]->wait_for("[rank " + std::to_string(rank) + "] ready", 60s)) << agents[0]->so_far().errors;
+  const auto terminal = [&](const Words& words) {
+    const auto on = hosts_->on(0, {.program = RONDO_PROGRAM, .arguments = words, .environment = {}});
+    return run_rondo(on.arguments, {.program = on.program, .folder = folder_.path()});
+  };
+  EXPECT_EQ(lines_of(terminal({"logs", "--ranks", "3", "--tail", "1"}).output), Words{"[rank 3] ready"});
+  const Outcome once = terminal({"top", "--once", "--json"});
+  ASSERT_EQ(once.exit_code, 0) << once.errors;
+  const json seen = json::parse(once.output);
+  EXPECT_EQ(seen["hosts"], kHosts);
+  EXPECT_EQ(seen["ranks"][3]["training"]["step"], 9);
+  for (const json& rank : seen["ranks"]) {
+    EXPECT_TRUE(process_lives(rank["pid"])) << rank;
+    EXPECT_GT(rank["resident_bytes"], 100'000) << rank;
+    EXPECT_GE(rank["cpu_percent"], 0.0) << rank;
+  }
+  EXPECT_EQ(terminal({"stop", "--signal", "INT"}).exit_code, 0);
+  for (auto& each : agents) EXPECT_EQ(each->wait().exit_code, 130);
+}
+
 TEST_F(InNamespaces, AWrongSecretAndAnAbsentHostAreNamed) {
   const Words wait{"--rdzv-conf", "join_timeout=5", "true"};
   std::vector<std::unique_ptr<Launch>> agents;

@@ -171,6 +171,10 @@ DEFECTS = [
            "Door.AnotherSecretIsToldSoAndNeverGetsIn", "launcher_control_test"),
     Defect("door-lets-any-user-in", "launcher/control/local_socket.cc", "if (uid == static_cast<int64_t>(::geteuid())) return {};", "if (uid >= 0) return {};",
            "Door.OfOneHostAsksForNoSecretButForTheSameUser", "launcher_control_test"),
+    Defect("slow-terminals-take-all-memory", "launcher/remote/line_queue.h", "if (bytes_ > 0 && bytes_ + bytes > kMostBytes) {", "if (false) {",
+           "LineQueue.CountsWhatDoesNotFitWhereItIsMissing", "launcher_terminal_parts_test"),
+    Defect("guests-are-taken-for-runs", "launcher/control/run_door.cc", "if ((bits & kAcceptsConnections) == 0) continue;", "if (bits > 1U << 20) continue;",
+           "RunDoor.IsOnlyWhereSomebodyListens", "launcher_terminal_parts_test"),
     Defect("idle-connections-fill-the-door", "launcher/control/door.cc", "if (unproved_.size() >= kMostUnproved) make_room();",
            "if (unproved_.size() >= kMostUnproved) return;", "Door.AThousandIdleConnectionsAreInNobodysWay", "launcher_control_test"),
 ]

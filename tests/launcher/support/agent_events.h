@@ -22,6 +22,7 @@ struct MockAgentEvents : launcher::AgentEvents {
   MOCK_METHOD(void, flight, (int, std::span<const std::byte>), (override));
   MOCK_METHOD(void, flights_taken, (const FlightsTaken&), (override));
   MOCK_METHOD(void, shortened, (const Shortened&), (override));
+  MOCK_METHOD(void, usage, (const std::vector<RankUsage>&), (override));
   MOCK_METHOD(void, event, (const char*, const nlohmann::json&), (override));
   MOCK_METHOD(bool, congested, (), (const, override));
 };
