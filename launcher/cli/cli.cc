@@ -37,7 +37,7 @@ const std::vector<Verb>& all_verbs() {
       {"stop", "stop a run, or have it save a checkpoint or show its stacks", stop_command, describe_stop},
       {"ckpt", "list, show, verify and export checkpoints", ckpt_command, describe_ckpt},
       {"bench", "measure collectives and training, alone or beside rivals", bench_command, describe_bench},
-      {"doctor", "what on this host is in the way of a run, and the cure", doctor_command, describe_doctor},
+      {"doctor", "what on this host, or on all, is in the way of a run, and the cure", doctor_command, describe_doctor},
       {"secret", "make the secret that hosts prove to each other", secret_command, describe_secret},
       {"completion", "a script that completes verbs and flags in bash, zsh or fish", completion_command,
        describe_completion},

@@ -1,5 +1,6 @@
 #include "launcher/cli/rendezvous_flags.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <map>
 
@@ -144,6 +145,20 @@ comm::Result<Meeting> on_several_hosts(const RunFlags& flags, const FlagSources&
 }
 
 }  // namespace
+
+void add_meeting_flags(CLI::App& app, RunFlags& flags, const char* group) {
+  const auto text = [&](const char* name, std::string& to, const char* type, const char* purpose) {
+    app.add_option(name, to, purpose)->type_name(type)->capture_default_str()->group(group);
+  };
+  text("--nnodes", flags.nnodes, "N|MIN:MAX", "hosts; MIN:MAX begins with MIN when no more come");
+  text("--node-rank", flags.node_rank, "N", "of this host, from 0; without it in the order in which hosts come");
+  text("--rdzv-endpoint", flags.rdzv_endpoint, "HOST:PORT",
+       "where hosts meet: an address of the first one; on one host --master-addr and --master-port in one");
+  text("--rdzv-id", flags.rdzv_id, "ID", "TORCHELASTIC_RUN_ID of the ranks; default: the job's id");
+  text("--rdzv-conf", flags.rdzv_conf, "LIST",
+       "join_timeout=600,last_call_timeout=30: seconds to wait for hosts, and for more than MIN");
+  text("--secret-file", flags.secret_file, "FILE", "of several hosts: the job's secret, by `rondo secret new FILE`");
+}
 
 comm::Result<Meeting> meeting_of(const RunFlags& flags, const FlagSources& sources, Notes& notes) {
   RONDO_TRY(check_backend(flags));

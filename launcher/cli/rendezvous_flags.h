@@ -8,7 +8,14 @@
 #include "launcher/agent/job_request.h"
 #include "launcher/cli/run_flags.h"
 
+namespace CLI {
+class App;
+}
+
 namespace rondo::launcher {
+
+/// --nnodes, --node-rank, --rdzv-endpoint, --rdzv-id, --rdzv-conf and --secret-file, in this group of the help.
+void add_meeting_flags(CLI::App& app, RunFlags& flags, const char* group);
 
 struct Meeting {
   std::optional<JobRequest::Hosts> hosts;  // empty: this host alone

@@ -131,24 +131,13 @@ void add_run_flags(CLI::App& app, RunFlags& flags) {
   app.add_flag("--json", flags.json, "--dry-run and --print-config as JSON");
 
   const char* const kRest = kFurtherFlags;
-  text("--nnodes", flags.nnodes, "N|MIN:MAX", "hosts; MIN:MAX begins with MIN when no more come")->group(kRest);
-  text("--node-rank", flags.node_rank, "N", "of this host, from 0; without it in the order in which hosts come")
-      ->group(kRest);
+  add_meeting_flags(app, flags, kRest);
   text("--master-addr", flags.master_addr, "HOST", "MASTER_ADDR of the ranks: an address of the first host")
       ->group(kRest);
   text("--master-port", flags.master_port, "PORT", "MASTER_PORT of the ranks; 0: a free one")->group(kRest);
   text("--local-addr", flags.local_addr, "HOST", "MASTER_ADDR where --rdzv-backend c10d or --standalone is given")
       ->group(kRest);
   text("--rdzv-backend", flags.rdzv_backend, "NAME", "static or c10d: the same here")->group(kRest);
-  text("--rdzv-endpoint", flags.rdzv_endpoint, "HOST:PORT",
-       "where hosts meet: an address of the first one; on one host --master-addr and --master-port in one")
-      ->group(kRest);
-  text("--rdzv-id", flags.rdzv_id, "ID", "TORCHELASTIC_RUN_ID of the ranks; default: the job's id")->group(kRest);
-  text("--rdzv-conf", flags.rdzv_conf, "LIST",
-       "join_timeout=600,last_call_timeout=30: seconds to wait for hosts, and for more than MIN")
-      ->group(kRest);
-  text("--secret-file", flags.secret_file, "FILE", "of several hosts: the job's secret, by `rondo secret new FILE`")
-      ->group(kRest);
   app.add_flag("--standalone", flags.standalone, "what happens anyway: one host, a free port")->group(kRest);
   text("--role", flags.role, "NAME", "ROLE_NAME of the ranks")->group(kRest);
   text("--signals-to-handle", flags.signals_to_handle, "LIST", "signals that are passed on and stop the run")

@@ -143,6 +143,10 @@ Diagnosis run_folder(const HostFacts& facts) {
   return diagnosis;
 }
 
+Diagnosis libtorch(const HostFacts& facts) {
+  return {.subject = "LibTorch", .text = facts.libtorch.value_or("not seen (rondo-train is not there)")};
+}
+
 Diagnosis openmp(const HostFacts& facts) {
   if (facts.openmp_copies.size() < 2)
     return {.subject = "OpenMP",
@@ -177,10 +181,18 @@ Diagnosis gpus(const HostFacts& facts) {
 }  // namespace
 
 std::vector<Diagnosis> check_host(const HostFacts& facts) {
-  std::vector<Diagnosis> diagnoses{cpus(facts),          threads(facts), memory(facts),    open_files(facts),
-                                   locked_memory(facts), network(facts), host_name(facts), run_folder(facts)};
+  std::vector<Diagnosis> diagnoses{{.subject = "Rondo", .text = facts.rondo},
+                                   cpus(facts),
+                                   threads(facts),
+                                   memory(facts),
+                                   open_files(facts),
+                                   locked_memory(facts),
+                                   network(facts),
+                                   host_name(facts),
+                                   run_folder(facts)};
   for (const HostFacts::Part& of : facts.parts) diagnoses.push_back(part(of));
-  for (Diagnosis& diagnosis : std::vector<Diagnosis>{openmp(facts), other_launchers(facts), gpus(facts)})
+  for (Diagnosis& diagnosis :
+       std::vector<Diagnosis>{libtorch(facts), openmp(facts), other_launchers(facts), gpus(facts)})
     diagnoses.push_back(std::move(diagnosis));
   return diagnoses;
 }

@@ -5,6 +5,7 @@
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <sys/sysinfo.h>
@@ -24,6 +25,9 @@
 #include "launcher/agent/gpus.h"
 #include "launcher/agent/meeting_point.h"
 #include "launcher/agent/programs.h"
+#include "launcher/base/descriptor.h"
+#include "launcher/base/libraries.h"
+#include "launcher/base/version.h"
 
 namespace rondo::launcher {
 namespace {
@@ -100,6 +104,15 @@ std::vector<std::string> addresses_of(const std::string& name) {
   return addresses;
 }
 
+/// Not from /sys, which may show another network namespace.
+std::optional<int> packet_bytes_of(const char* interface) {
+  const Descriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ifreq request{};
+  std::strncpy(request.ifr_name, interface, sizeof request.ifr_name - 1);
+  if (::ioctl(socket.get(), SIOCGIFMTU, &request) != 0) return std::nullopt;
+  return request.ifr_mtu;
+}
+
 void read_interfaces(HostFacts& facts) {
   ifaddrs* list = nullptr;
   if (::getifaddrs(&list) != 0) return;
@@ -110,25 +123,44 @@ void read_interfaces(HostFacts& facts) {
       facts.loopback_up = true;
     } else {
       facts.interfaces.push_back(std::string(at->ifa_name) + " (" + text_of(at->ifa_addr) + ")");
+      if (const auto bytes = packet_bytes_of(at->ifa_name)) facts.packet_bytes.insert(*bytes);
     }
   }
   ::freeifaddrs(list);
 }
 
-std::vector<std::string> openmp_of(const std::string& program) {
-  std::vector<std::string> copies;
+/// What the dynamic loader would load for `program`, by name and path.
+std::vector<std::pair<std::string, std::string>> loaded_by(const std::string& program) {
+  std::vector<std::pair<std::string, std::string>> objects;
   const auto loader = ask({"/usr/bin/env", "LD_TRACE_LOADED_OBJECTS=1", program});
-  if (!loader.ok()) return copies;
+  if (!loader.ok()) return objects;
   std::istringstream lines(loader->output);
   for (std::string line; std::getline(lines, line);) {
-    for (const char* runtime : {"libgomp", "libiomp5", "libomp"}) {
-      if (line.find(std::string(runtime) + (std::string(runtime) == "libgomp" ? "" : ".so")) == std::string::npos)
-        continue;
-      const size_t arrow = line.find("=> ");
-      copies.push_back(arrow == std::string::npos ? line : line.substr(arrow + 3, line.find(" (", arrow) - arrow - 3));
-    }
+    const size_t begin = line.find_first_not_of(" \t"), arrow = line.find(" => ");
+    if (begin == std::string::npos || arrow == std::string::npos) continue;
+    objects.emplace_back(line.substr(begin, arrow - begin), line.substr(arrow + 4, line.find(" (", arrow) - arrow - 4));
   }
-  return copies;
+  return objects;
+}
+
+/// LibTorch's archive has a file build-version, Python's torch a version.py.
+std::string libtorch_version(const fs::path& library) {
+  const fs::path root = library.parent_path().parent_path();
+  if (const std::string version = first_line(root / "build-version"); !version.empty()) return version;
+  std::ifstream file(root / "version.py");
+  for (std::string line; std::getline(file, line);) {
+    const size_t open = line.find('\''), close = line.find('\'', open + 1);
+    if (line.starts_with("__version__") && close != std::string::npos) return line.substr(open + 1, close - open - 1);
+  }
+  return "a version that " + root.string() + " does not tell";
+}
+
+void read_libraries(const std::string& trainer, HostFacts& facts) {
+  for (const auto& [name, path] : loaded_by(trainer)) {
+    if (name.starts_with("libgomp") || name.starts_with("libiomp5.so") || name.starts_with("libomp.so"))
+      facts.openmp_copies.push_back(path);
+    if (name.starts_with("libtorch_cpu.so")) facts.libtorch = libtorch_version(path);
+  }
 }
 
 std::optional<std::string> writable_problem(const fs::path& folder) {
@@ -143,6 +175,8 @@ HostFacts read_host() {
   std::array<char, 256> name{};
   facts.name = ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
   facts.name_addresses = addresses_of(facts.name);
+  facts.rondo = version_line();
+  facts.cpu_features = cpu_features();
   facts.cpus = read_topology();
   facts.cpus_of_machine = static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN));
   facts.cpu_quota = cpu_quota();
@@ -163,7 +197,7 @@ HostFacts read_host() {
   for (const char* part : {"rondo-exec", "rondo-train", "rondo-comm-bench"}) {
     const auto path = std::string(part) == "rondo-train" ? find_trainer() : find_part(part);
     facts.parts.push_back({part, path.ok() ? *path : "", path.ok() ? "" : path.status().message()});
-    if (path.ok() && std::string(part) == "rondo-train") facts.openmp_copies = openmp_of(*path);
+    if (path.ok() && std::string(part) == "rondo-train") read_libraries(*path, facts);
   }
   std::error_code error;
   const fs::path here = fs::current_path(error), runs = here / "runs";

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,9 @@ namespace rondo::launcher {
 
 struct HostFacts {
   std::string name;
+  std::string rondo;                        // this build
+  std::optional<std::string> libtorch;      // the version that rondo-train would load
+  std::vector<std::string> cpu_features;    // vector instructions: "avx2"
   std::vector<std::string> name_addresses;  // what the host's own name leads to; empty: nowhere
   std::vector<CpuPlace> cpus;               // those this process may use
   int cpus_of_machine = 0;
@@ -24,6 +28,7 @@ struct HostFacts {
   uint64_t open_files_hard = 0;
   bool loopback_up = false;
   std::vector<std::string> interfaces;          // up, other than loopback: "eth0 (10.0.0.5)"
+  std::set<int> packet_bytes;                   // MTUs of those
   std::optional<std::string> loopback_problem;  // why no port of 127.0.0.1 can be had
   struct Part {
     std::string name, path, problem;

@@ -155,6 +155,36 @@ TEST(Usage, DoctorHasAVerdictOnEachLineAndSumsFourBytes) {
   EXPECT_TRUE(fs::is_empty(folder.path())) << "it changes nothing";
 }
 
+TEST(Usage, DoctorAsRanksOfAJobHasThemSumAndPrintsOneReport) {
+  const TemporaryFolder folder;
+  const Outcome run =
+      run_rondo({"run", "-n", "3", "--prefix", "none", RONDO_PROGRAM, "doctor", "--json"}, {.folder = folder.path()});
+  const auto doctor = nlohmann::json::parse(run.output);
+  EXPECT_EQ(doctor["ranks"], 3);
+  EXPECT_EQ(doctor["started"], "started by rondo run");
+  ASSERT_EQ(doctor["hosts"].size(), 1u);
+  EXPECT_EQ(doctor["hosts"][0]["rank_count"], 3);
+  EXPECT_THAT(doctor["all_ranks"][0]["text"].get<std::string>(), HasSubstr("3 ranks sum 4 bytes right over shm"));
+  EXPECT_EQ(run.exit_code, doctor["verdict"] == "bad" ? 3 : 0);
+}
+
+TEST(Usage, DoctorInAHalfSetUpJobSaysWhatIsWrongAndLooksAtTheHostWhenTold) {
+  const TemporaryFolder folder;
+  const Launch::Options half{.environment = {{"RANK", "5"}, {"WORLD_SIZE", "2"}}, .folder = folder.path()};
+  const Outcome told = run_rondo({"doctor"}, half);
+  EXPECT_EQ(told.exit_code, 3);
+  EXPECT_THAT(told.output, testing::AllOf(HasSubstr("[bad    ] job: "), HasSubstr("RANK"), HasSubstr("--here")));
+  EXPECT_THAT(run_rondo({"doctor", "--here"}, half).output, HasSubstr("] all-reduce: two ranks of this host"));
+}
+
+TEST(Usage, DoctorRefusesFlagsThatDoNotGoTogether) {
+  expect_refused({{{"doctor", "--here", "--nnodes", "2"}, "leave one"},
+
+                  {{"doctor", "--timeout", "0"}, "seconds from 0.1"},
+                  {{"doctor", "true"}, "unexpected argument 'true'"},
+                  {{"doctor", "--nnodes", "2"}, "where do the hosts meet?"}});
+}
+
 TEST(Usage, OfARunFolderThatIsTakenOrImpossibleIsRefused) {
   const TemporaryFolder folder;
   ASSERT_EQ(run_rondo({"run", "--run-dir", "one", "true"}, {.folder = folder.path()}).exit_code, 0);

@@ -101,8 +101,8 @@ class MpiOnTwoHosts : public testing::Test {
   }
 
   Launched launch(std::vector<std::string> launcher, const std::string& transport,
-                  const std::vector<std::string>& arguments) const {
-    launcher.insert(launcher.end(), {"env", "RONDO_TRANSPORT=" + transport, kProgram});
+                  const std::vector<std::string>& arguments, const std::string& program = kProgram) const {
+    launcher.insert(launcher.end(), {"env", "RONDO_TRANSPORT=" + transport, program});
     launcher.insert(launcher.end(), arguments.begin(), arguments.end());
     return Launched(by_mpi_->on_first(std::move(launcher)));
   }
@@ -183,6 +183,16 @@ TEST_F(MpiOnTwoHosts, ARankThatNeverComesEndsTheWaitAtTheDeadline) {
   EXPECT_THAT(job.text, HasSubstr("not all of the 4 ranks have come to it"));
   EXPECT_TRUE(job.lines.empty()) << job.text;
 }
+
+#ifdef RONDO_PROGRAM
+TEST_F(MpiOnTwoHosts, TheDoctorLooksAtBothInOneReport) {
+  Launched job = launch(mpirun("a:2,b:2"), "auto", {"doctor"}, RONDO_PROGRAM);
+  EXPECT_EQ(job.end(), 0) << job.text;
+  for (const char* const said : {"2 hosts, 4 ranks, started by Open MPI's mpirun", "host a (rank 0) and 1 other rank",
+                                 "host b (rank 2) and 1 other rank", "4 ranks sum 4 bytes right over shm+tcp"})
+    EXPECT_THAT(job.text, HasSubstr(said));
+}
+#endif
 
 Launched launch_here(const std::vector<std::string>& words, std::map<std::string, std::string> environment) {
   std::vector<std::string> arguments{"--oversubscribe", "-np", "2"};

@@ -68,6 +68,7 @@ TEST(Doctor, NamesWhatIsWrongAndTheCure) {
        [](HostFacts& f) { f.parts[0].problem = "missing"; }},
       {"rondo-train", Verdict::kWarning, "missing", "./dev setup",
        [](HostFacts& f) { f.parts[1].problem = "missing"; }},
+      {"LibTorch", Verdict::kGood, "2.11.0+cpu", "", [](HostFacts& f) { f.libtorch = "2.11.0+cpu"; }},
       {"OpenMP", Verdict::kWarning, "2 runtimes", "one program: a, b",
        [](HostFacts& f) {
          f.openmp_copies = {"a", "b"};
