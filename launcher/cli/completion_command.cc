@@ -66,7 +66,7 @@ CompletionVerb tree_of(const Verb& verb) {
       tree.flags.push_back(std::move(flag));
     }
   });
-  if (tree.name == "run") tree.runs_program = true;
+  if (tree.name == "run" || tree.name == "doctor") tree.runs_program = true;
   if (tree.name == "ckpt") tree.words = {"ls", "show", "verify", "export"};
   if (tree.name == "secret") tree.words = {"new"};
   if (tree.name == "completion") tree.words = kShells;

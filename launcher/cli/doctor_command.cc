@@ -17,6 +17,7 @@
 #include "launcher/coordinator/job.h"
 #include "launcher/doctor/checks.h"
 #include "launcher/doctor/diagnose_job.h"
+#include "launcher/doctor/diagnose_program.h"
 #include "launcher/doctor/scratch.h"
 
 namespace rondo::launcher {
@@ -26,21 +27,26 @@ const char* const kPurpose = "What is in the way of a run: on this host, or on a
 const char* const kFooter =
     "A line for each thing: good, note, warning or bad, and the cure. It changes nothing.\n"
     "Started as the ranks of a job, by whatever launcher, it looks at every host, has all ranks sum 4 bytes, and says\n"
-    "where hosts differ. --nnodes starts it so.\n\n"
+    "where hosts differ. --nnodes starts it so.\n"
+    "--program has a program of yours train two steps, on ranks of this host, and looks for the mistakes that `rondo\n"
+    "train --check` looks for; it needs no change, and its stdout is not shown.\n\n"
     "examples:\n"
     "  rondo doctor                            this host\n"
     "  rondo doctor --json                     for programs\n"
     "  mpirun -np 2 --host a,b rondo doctor    two hosts; srun and others likewise\n"
     "  rondo doctor --nnodes 2 --rdzv-endpoint HOST:29400 --secret-file FILE\n"
-    "                                          on each of two hosts; HOST is the first, and shows the outcome\n\n"
+    "                                          on each of two hosts; HOST is the first, and shows the outcome\n"
+    "  rondo doctor --program -n 4 -- ./mine --lr 0.1\n\n"
     "exit codes:\n"
     "  0     nothing is bad; there may be warnings\n"
     "  2     wrong usage\n"
-    "  3     something is bad: runs fail until it is cured\n"
-    "  4     the hosts or ranks did not find each other in time\n";
+    "  3     something is bad: runs fail until it is cured; or --program found an error\n"
+    "  4     the hosts or ranks did not find each other in time\n"
+    "  N     the program's own, when it failed\n";
 
 struct DoctorFlags {
-  bool json = false, here = false;
+  bool json = false, here = false, program = false;
+  std::string ranks = "2";
   double timeout_seconds = 60;
   RunFlags run;  // its flags about how hosts meet
 };
@@ -51,8 +57,10 @@ void add_flags(CLI::App& app, DoctorFlags& flags) {
   app.add_option("--timeout", flags.timeout_seconds, "how long a rank of a job waits for the others")
       ->type_name("S")
       ->capture_default_str();
+  app.add_flag("--program", flags.program, "look at a program of yours, which follows: its training, in two steps");
+  app.add_option("-n,--nproc-per-node", flags.ranks, "ranks of --program")->type_name("N")->capture_default_str();
   add_meeting_flags(app, flags.run, "several hosts, on each of them");
-  set_usage(app, "rondo doctor [flags]");
+  set_usage(app, "rondo doctor [flags] [PROGRAM ARGS...]");
 }
 
 std::string own_path() {
@@ -116,6 +124,18 @@ int over_hosts(const CLI::App& app, const DoctorFlags& flags, const Meeting& mee
   return exit_code_of(code.status());
 }
 
+int look_at_program(const CLI::App& app, const DoctorFlags& flags, const std::vector<std::string>& words) {
+  if (words.empty()) return usage_error(app, "--program: which program? It follows the flags");
+  const auto ranks = parse_ranks(flags.ranks);
+  if (!ranks.ok()) return usage_error(app, ranks.status().message());
+  const auto program = find_program(words[0]);
+  if (!program.ok()) return usage_error(app, program.status().message());
+  return diagnose_program({.path = *program,
+                           .words = words,
+                           .ranks = *ranks,
+                           .output = flags.json ? ProgramDoctor::Output::kJson : ProgramDoctor::Output::kText});
+}
+
 /// RONDO_ and PET_ variables say what the command line does not.
 comm::Result<FlagSources> read_meeting(const std::vector<std::string>& typed, DoctorFlags& flags) {
   CLI::App app;
@@ -147,6 +167,9 @@ int doctor_command(const std::vector<std::string>& arguments) {
   if (const Parsed parsed = parse(app, split->flags); !parsed.go_on) return parsed.exit_code;
   if (!(flags.timeout_seconds >= 0.1 && flags.timeout_seconds <= 86400))
     return usage_error(app, "--timeout: seconds from 0.1 to 86400");
+  if (flags.program) return look_at_program(app, flags, split->rest);
+  if (app.get_option("--nproc-per-node")->count() > 0)
+    return usage_error(app, "--nproc-per-node is for --program: on several hosts there is one rank on each");
   if (!split->rest.empty()) return usage_error(app, "unexpected argument '" + split->rest[0] + "'");
   const bool hosts_typed = app.get_option("--nnodes")->count() > 0;
   if (flags.here && hosts_typed) return usage_error(app, "--here means this host, and --nnodes several; leave one");

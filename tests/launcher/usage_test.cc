@@ -179,10 +179,22 @@ TEST(Usage, DoctorInAHalfSetUpJobSaysWhatIsWrongAndLooksAtTheHostWhenTold) {
 
 TEST(Usage, DoctorRefusesFlagsThatDoNotGoTogether) {
   expect_refused({{{"doctor", "--here", "--nnodes", "2"}, "leave one"},
-
+                  {{"doctor", "-n", "3"}, "--nproc-per-node is for --program"},
+                  {{"doctor", "--program"}, "which program?"},
+                  {{"doctor", "--program", "./nowhere"}, "./nowhere"},
                   {{"doctor", "--timeout", "0"}, "seconds from 0.1"},
                   {{"doctor", "true"}, "unexpected argument 'true'"},
                   {{"doctor", "--nnodes", "2"}, "where do the hosts meet?"}});
+}
+
+TEST(Usage, DoctorOfAProgramWithoutRondoSaysThatItLookedAtNothing) {
+  const TemporaryFolder folder;
+  const Outcome run = run_rondo({"doctor", "--program", "--", "true"}, {.folder = folder.path()});
+  EXPECT_EQ(run.exit_code, 3);
+  EXPECT_THAT(run.output, HasSubstr("[bad    ] program: it ended well, but never called rondo::init"));
+  EXPECT_EQ(run_rondo({"doctor", "--program", "--", RONDO_TEST_WORKER, "exit=37"}, {.folder = folder.path()}).exit_code,
+            37);
+  EXPECT_TRUE(fs::is_empty(folder.path())) << "it changes nothing";
 }
 
 TEST(Usage, OfARunFolderThatIsTakenOrImpossibleIsRefused) {

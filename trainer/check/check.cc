@@ -8,6 +8,7 @@
 #include "rondo/comm/collectives.h"
 #include "rondo/sampler.h"
 #include "trainer/check/lints.h"
+#include "trainer/check/look.h"
 #include "trainer/check/model_record.h"
 #include "trainer/check/rank_report.h"
 #include "trainer/checkpoint/hash.h"
@@ -74,7 +75,18 @@ void add_trial(const CheckedModel& model, const Trial& trial, const std::vector<
   report.facts.push_back({.kind = Fact::Kind::kGenerator, .name = "default generator", .value = hash.hex()});
 }
 
-RankReport look(Replica& replica, const CheckSubject& subject) {
+/// What a backward of the program's own has shown.
+Trial as_trial(const CheckedModel& model, const std::vector<at::Tensor>& reached) {
+  Trial trial;
+  for (const at::Tensor& tensor : reached) {
+    const auto at =
+        std::ranges::find_if(model.trainable, [&](const auto& each) { return each.tensor.is_same(tensor); });
+    if (at != model.trainable.end()) trial.arrivals.push_back(static_cast<size_t>(at - model.trainable.begin()));
+  }
+  return trial;
+}
+
+RankReport look(Replica& replica, const CheckSubject& subject, const std::vector<at::Tensor>* reached) {
   RankReport report;
   const CheckedModel model(replica.module(), replica.options(), subject);
   append(report.findings, changes({.before = replica.record(), .now = record_of(replica.module())}));
@@ -83,6 +95,7 @@ RankReport look(Replica& replica, const CheckSubject& subject) {
   append(report.findings, orphans);
   append(report.findings, lint_memory(model));
   add_facts(replica, subject, report.facts);
+  if (reached != nullptr) add_trial(model, as_trial(model, *reached), orphans, report);
   if (!subject.loss) return report;
   std::vector<at::Tensor> parameters;
   for (const GradientParameter& parameter : model.trainable) parameters.push_back(parameter.tensor);
@@ -115,10 +128,15 @@ Findings exchange(comm::Group& group, const RankReport& mine) {
 }
 
 }  // namespace
+
+Findings look_at(Replica& replica, const CheckSubject& subject, const std::vector<at::Tensor>& reached) {
+  return exchange(replica.job().user_group(), look(replica, subject, &reached));
+}
+
 }  // namespace trainer
 
 Findings check(const Job& job, const DistributedDataParallel& ddp, const CheckSubject& subject) {
-  return trainer::exchange(job.state()->user_group(), trainer::look(*ddp.replica(), subject));
+  return trainer::exchange(job.state()->user_group(), trainer::look(*ddp.replica(), subject, nullptr));
 }
 
 }  // namespace rondo

@@ -4,6 +4,7 @@
 #include <unordered_set>
 
 #include "rondo/distributed_data_parallel.h"
+#include "trainer/check/program_check.h"
 #include "trainer/gradient/batch_norm_exchange.h"
 #include "trainer/gradient/replica.h"
 #include "trainer/torch_bridge/errors.h"
@@ -36,6 +37,12 @@ Replica::Replica(std::shared_ptr<JobState> job, torch::nn::Module& module, const
   reducer.model_changed = [this] { return watch_.changed(module_); };
   reducer.adopt_model = [this] { return adopt_model("the model as it is now"); };
   reducer_ = value_or_throw(Reducer::create(gradient_group_, std::move(parameters), std::move(reducer)));
+  if (ProgramCheck* const check = job_->program_check()) check->wrapped(*this);
+}
+
+void Replica::close(Reducer::Ending ending) {
+  if (ProgramCheck* const check = job_->program_check()) check->gone(*this);
+  reducer_->close(ending);
 }
 
 // Compared first: where one rank's model is wrong, the others' word about the difference is the better message.

@@ -469,6 +469,7 @@ Status Reducer::finish(Outcome outcome) {
       if (status.ok()) cause = *told;
     }
     const bool weighed = weight_.given();
+    last_arrivals_ = std::move(arrivals_);
     open_window();
     phase_ = Phase::kReduced;
     verdict_ = failed ? Verdict::kSkip : Verdict::kApply;
@@ -584,13 +585,6 @@ bool Reducer::untouched() const {
 int64_t Reducer::bucket_bytes() const {
   comm::MutexLock lock(mutex_);
   return byte_count(buckets_.shapes());
-}
-
-std::unordered_set<const void*> Reducer::averaged_parameters() const {
-  comm::MutexLock lock(mutex_);
-  std::unordered_set<const void*> all;
-  for (const GradientParameter& parameter : parameters_) all.insert(parameter.tensor.unsafeGetTensorImpl());
-  return all;
 }
 
 }  // namespace rondo::trainer

@@ -83,11 +83,26 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   /// Of all buckets; 0 on the short path of one rank.
   int64_t bucket_bytes() const;
   /// The tensors whose gradients it averages, by their TensorImpl.
-  std::unordered_set<const void*> averaged_parameters() const;
+  std::unordered_set<const void*> averaged_parameters() const {
+    comm::MutexLock lock(mutex_);
+    std::unordered_set<const void*> all;
+    for (const GradientParameter& parameter : parameters_) all.insert(parameter.tensor.unsafeGetTensorImpl());
+    return all;
+  }
   /// Empty before the first synced backward ended.
   BucketPlan plan() const {
     comm::MutexLock lock(mutex_);
     return buckets_.plan();
+  }
+  /// The parameters that got a gradient on this rank in the last synced backward, in that order; when the model was
+  /// changed before it, not to be relied on.
+  std::vector<at::Tensor> reached() const {
+    comm::MutexLock lock(mutex_);
+    std::vector<at::Tensor> tensors;
+    for (const int parameter : last_arrivals_) {
+      if (parameter < std::ssize(parameters_)) tensors.push_back(parameters_[parameter].tensor);
+    }
+    return tensors;
   }
   /// Takes the hooks off and leaves the group; kException aborts it for all. Gradients stay valid.
   enum class Ending : uint8_t { kInOrder, kException };
@@ -174,6 +189,7 @@ class Reducer : public std::enable_shared_from_this<Reducer> {
   std::vector<Held> kept_ RONDO_GUARDED_BY(mutex_);    // copies of gradients that no backward touched
   std::vector<Held> sparse_ RONDO_GUARDED_BY(mutex_);  // means
   StepTimeline timeline_ RONDO_GUARDED_BY(mutex_);
+  std::vector<int> last_arrivals_ RONDO_GUARDED_BY(mutex_);  // of the last window that was reduced
 };
 
 }  // namespace rondo::trainer

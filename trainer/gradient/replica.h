@@ -1,6 +1,8 @@
 /// One rank's copy of a wrapped model: its gradients' reducer and its buffers.
 #pragma once
 
+#include <torch/optim/optimizer.h>
+
 #include <exception>
 #include <memory>
 #include <optional>
@@ -30,14 +32,14 @@ class Replica {
 
   /// Completes the reduction that `optimizer` stands before, and says what was agreed. Optimizers of one wrapper share
   /// a reduction: for the second nothing has happened since.
-  Verdict reach_step_point(const void* optimizer);
+  Verdict reach_step_point(torch::optim::Optimizer& optimizer);
   /// The same for one of several evaluations in a step of `optimizer`: a reduction of its own, and no step is counted.
-  Verdict reach_evaluation(const void* optimizer);
+  Verdict reach_evaluation(torch::optim::Optimizer& optimizer);
   /// Throws when reduced gradients would be cleared without a step point.
-  void before_zero_grad(const void* optimizer);
+  void before_zero_grad(torch::optim::Optimizer& optimizer);
 
   void sync_batch_norm() { batch_norm_.emplace(*job_, module_); }
-  void close(Reducer::Ending ending) { reducer_->close(ending); }
+  void close(Reducer::Ending ending);
   /// From here to leave_exclusive() the gradients of all other replicas of the job are left alone. Nests.
   void enter_exclusive();
   void leave_exclusive() { job_->leave_exclusive(); }

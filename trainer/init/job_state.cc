@@ -3,6 +3,7 @@
 #include <exception>
 #include <utility>
 
+#include "trainer/check/program_check.h"
 #include "trainer/torch_bridge/errors.h"
 
 namespace rondo::trainer {
@@ -36,6 +37,10 @@ JobState::~JobState() {
                            "; that rank's own output says which");
     return;
   }
+  leave();
+}
+
+void JobState::leave() {
   // MPI is finished by all ranks together, so whoever is done waits for the last.
   const comm::Deadline deadline = bootstrap_.links_by_mpi ? comm::after(std::chrono::minutes(10)) : comm::in_seconds(2);
   for (Told& told : told_) static_cast<void>(told.work.wait(deadline));
@@ -43,6 +48,10 @@ JobState::~JobState() {
     if (group->joined()) static_cast<void>(group->close(deadline));
   }
   static_cast<void>(joined_.endpoint.close(deadline));
+}
+
+void JobState::look_at_program(const std::string& folder) {
+  program_check_ = std::make_unique<ProgramCheck>(*this, folder);
 }
 
 comm::GroupOptions JobState::group_options(const std::string& name) const {

@@ -18,6 +18,7 @@
 namespace rondo::trainer {
 
 class BatchNormExchange;
+class ProgramCheck;
 
 class JobState {
  public:
@@ -26,6 +27,8 @@ class JobState {
                                           comm::LogSink log);
   /// Leaves in order; while an exception ends this rank, aborts the job instead, so that no peer waits for it.
   ~JobState();
+  /// What the destructor does in the first case.
+  void leave();
   JobState(const JobState&) = delete;
   JobState& operator=(const JobState&) = delete;
 
@@ -61,6 +64,10 @@ class JobState {
   /// From now on an uncaught exception is told to all ranks and the agent, and written into torchrun's `error_file`
   /// (may be empty).
   void install_last_words(const std::string& error_file);
+  /// `rondo doctor --program` looks at this program; it writes into `folder`.
+  void look_at_program(const std::string& folder);
+  /// Null unless that was called.
+  ProgramCheck* program_check() { return program_check_.get(); }
   void log(LogLevel level, const std::string& line) const;
   /// Whether debug lines are shown: some cost time to write.
   bool shows_debug() const { return shows_debug_; }
@@ -92,6 +99,7 @@ class JobState {
   std::atomic<int> wrappers_{0};
   std::atomic<int64_t> steps_done_{0};
   std::shared_ptr<BatchNormExchange> batch_norms_;
+  std::unique_ptr<ProgramCheck> program_check_;
 };
 
 /// A job from an endpoint that exists: for ranks that are threads of one process.

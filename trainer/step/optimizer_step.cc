@@ -1,5 +1,6 @@
 // The step point: where a reduction is completed and the step is applied, or skipped, on all ranks alike.
 #include "rondo/optimizer.h"
+#include "trainer/check/program_check.h"
 #include "trainer/gradient/replica.h"
 #include "trainer/init/exception_text.h"
 #include "trainer/torch_bridge/errors.h"
@@ -27,29 +28,33 @@ void Replica::look_for_exception() {
 // The first that steps completes the reduction. For the others nothing has happened since, and they take its verdict.
 // An optimizer that has taken it already stands at the next step point, on a rank whose loss reached no parameter; so
 // does one that has cleared its gradients instead.
-Verdict Replica::reach_step_point(const void* optimizer) {
+Verdict Replica::reach_step_point(torch::optim::Optimizer& optimizer) {
   look_for_exception();
-  const bool shared = !stepped_.empty() && !stepped_.contains(optimizer) && reducer_->untouched();
+  const bool shared = !stepped_.empty() && !stepped_.contains(&optimizer) && reducer_->untouched();
   if (!shared) {
     last_verdict_ = value_or_throw(reducer_->reach_step_point());
     stepped_.clear();
-    if (last_verdict_ == Verdict::kApply) job_->count_step();
   }
-  stepped_.insert(optimizer);
+  stepped_.insert(&optimizer);
+  if (last_verdict_ != Verdict::kApply) return last_verdict_;
+  if (ProgramCheck* const check = job_->program_check()) check->reached(*this, optimizer);
+  if (!shared) job_->count_step();
   return last_verdict_;
 }
 
-Verdict Replica::reach_evaluation(const void* optimizer) {
+Verdict Replica::reach_evaluation(torch::optim::Optimizer& optimizer) {
   look_for_exception();
   last_verdict_ = value_or_throw(reducer_->reach_step_point());
-  stepped_ = {optimizer};
+  stepped_ = {&optimizer};
+  if (last_verdict_ != Verdict::kApply) return last_verdict_;
+  if (ProgramCheck* const check = job_->program_check()) check->reached(*this, optimizer);
   return last_verdict_;
 }
 
-void Replica::before_zero_grad(const void* optimizer) {
+void Replica::before_zero_grad(torch::optim::Optimizer& optimizer) {
   look_for_exception();
   throw_if_error(reducer_->before_zero_grad());
-  if (!stepped_.contains(optimizer)) stepped_.clear();
+  if (!stepped_.contains(&optimizer)) stepped_.clear();
 }
 
 }  // namespace trainer
@@ -60,7 +65,7 @@ void DistributedDataParallel::skip_step(const std::string& cause) {
 
 void DistributedDataParallel::step(torch::optim::Optimizer& optimizer) {
   const bool steps_itself = dynamic_cast<trainer::StepGate*>(&optimizer) != nullptr;
-  if (steps_itself || replica_->reach_step_point(&optimizer) == trainer::Verdict::kApply) optimizer.step();
+  if (steps_itself || replica_->reach_step_point(optimizer) == trainer::Verdict::kApply) optimizer.step();
 }
 
 }  // namespace rondo

@@ -90,9 +90,9 @@ void StepGate::set_rules(const StepRules& rules) {
   rules_ = rules;
 }
 
-bool StepGate::pass(std::vector<torch::optim::OptimizerParamGroup>& groups) {
+bool StepGate::pass(torch::optim::Optimizer& optimizer) {
   report_ = {};
-  if (replica_->reach_step_point(this) == Verdict::kApply && prepare(groups)) applied();
+  if (replica_->reach_step_point(optimizer) == Verdict::kApply && prepare(optimizer.param_groups())) applied();
   return report_.applied;
 }
 
@@ -119,7 +119,7 @@ bool StepGate::prepare(std::vector<torch::optim::OptimizerParamGroup>& groups) {
   return true;
 }
 
-void StepGate::before_zero_grad() { replica_->before_zero_grad(this); }
+void StepGate::before_zero_grad(torch::optim::Optimizer& optimizer) { replica_->before_zero_grad(optimizer); }
 
 void StepGate::before_evaluations() {
   report_ = {};
@@ -131,8 +131,8 @@ void StepGate::before_evaluations() {
       ExitCode::kUsage);
 }
 
-at::Tensor StepGate::evaluated(const at::Tensor& loss) {
-  if (replica_->reach_evaluation(this) != Verdict::kApply) {
+at::Tensor StepGate::evaluated(torch::optim::Optimizer& optimizer, const at::Tensor& loss) {
+  if (replica_->reach_evaluation(optimizer) != Verdict::kApply) {
     throw Error(
         "a rank could not do this evaluation of step(closure), so the step ends on all ranks; what kept it is logged. "
         "Parameters and optimizer state are as the optimizer left them, equal on all ranks: catch this where that "

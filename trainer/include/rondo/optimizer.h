@@ -50,14 +50,14 @@ class StepGate {
   ~StepGate() = default;
 
   /// False: the step is skipped.
-  bool pass(std::vector<torch::optim::OptimizerParamGroup>& groups);
+  bool pass(torch::optim::Optimizer& optimizer);
   /// Throws when reduced gradients would be cleared without a step point.
-  void before_zero_grad();
+  void before_zero_grad(torch::optim::Optimizer& optimizer);
 
   // A step that evaluates its loss itself. The first throws where there are rules: such a step has no one gradient. The
   // second gives the mean loss; it throws, on all ranks, when one of them could not do the evaluation.
   void before_evaluations();
-  at::Tensor evaluated(const at::Tensor& loss);
+  at::Tensor evaluated(torch::optim::Optimizer& optimizer, const at::Tensor& loss);
   void after_evaluations();
 
  private:
@@ -106,16 +106,16 @@ class Optimizer final : public O, public trainer::StepGate {
   }
 
   torch::Tensor step(LossClosure closure = nullptr) override {
-    if (!closure) return this->pass(this->param_groups()) ? O::step(nullptr) : torch::Tensor();
+    if (!closure) return this->pass(*this) ? O::step(nullptr) : torch::Tensor();
     this->before_evaluations();
-    torch::Tensor first_loss = O::step([&] { return this->evaluated(closure()); });
+    torch::Tensor first_loss = O::step([&] { return this->evaluated(*this, closure()); });
     this->after_evaluations();
     return first_loss;
   }
 
   /// Throws when the last synced backward was not followed by a step point.
   void zero_grad(bool set_to_none = true) {
-    this->before_zero_grad();
+    this->before_zero_grad(*this);
     O::zero_grad(set_to_none);
   }
 };
