@@ -24,7 +24,7 @@ Met read(const double* row) {
   return {.place = static_cast<BatchNormExchange::Place>(row[0]), .count = static_cast<int64_t>(row[1])};
 }
 
-std::string tag_of(BatchNormExchange::Place place) {
+std::string name_of(BatchNormExchange::Place place) {
   return place == BatchNormExchange::Place::kForward ? "SyncBatchNorm forward" : "SyncBatchNorm backward";
 }
 
@@ -41,20 +41,21 @@ BatchNormExchange::Row BatchNormExchange::row(Place place, int64_t count) const 
   return mine;
 }
 
-comm::Status BatchNormExchange::exchange(Row& mine, Row& all, const std::string& tag) {
+comm::Status BatchNormExchange::exchange(Row& mine, Row& all) {
   all.resize(mine.size() * static_cast<size_t>(world_size()));
-  return comm::all_gather(group_, comm::view(mine), comm::view(all), {.tag = tag}).wait();
+  // Ranks at different places meet, so the tag is one.
+  return comm::all_gather(group_, comm::view(mine), comm::view(all), {.tag = "SyncBatchNorm"}).wait();
 }
 
 at::Tensor BatchNormExchange::meet(Place place, const at::Tensor& mine) {
   const int64_t count = mine.numel();
   if (count > width_ - kHeader) {
-    throw Error(tag_of(place) + ": the input has more channels than the widest layer that was registered",
+    throw Error(name_of(place) + ": the input has more channels than the widest layer that was registered",
                 ExitCode::kUsage);
   }
   Row brought = row(place, count), all;
   std::copy_n(mine.const_data_ptr<double>(), count, brought.begin() + kHeader);
-  throw_if_error(exchange(brought, all, tag_of(place)));
+  throw_if_error(exchange(brought, all));
   const at::Tensor rows = at::empty({world_size(), count}, mine.options());
   // Who has come to the end has the better reason.
   for (int rank = 0; rank < world_size(); ++rank) {
@@ -63,7 +64,7 @@ at::Tensor BatchNormExchange::meet(Place place, const at::Tensor& mine) {
     if (met.place != Place::kEnd) continue;
     std::string cause(static_cast<size_t>(met.count), '\0');
     std::memcpy(cause.data(), theirs + kHeader, cause.size());
-    throw Error(tag_of(place) + ": rank " + std::to_string(rank) +
+    throw Error(name_of(place) + ": rank " + std::to_string(rank) +
                     (cause.empty() ? " is at the end of its step: its forward or its loss went another way"
                                    : " gave this step up (" + cause + ")"),
                 Error::Details{.culprit_rank = rank});
@@ -72,8 +73,8 @@ at::Tensor BatchNormExchange::meet(Place place, const at::Tensor& mine) {
     const double* const theirs = all.data() + rank * width_;
     const Met met = read(theirs);
     if (met.place != place || met.count != count) {
-      throw Error(tag_of(place) + ": rank " + std::to_string(group_.rank()) + " brings " + std::to_string(count) +
-                      " numbers, rank " + std::to_string(rank) + " is in " + tag_of(met.place) + " with " +
+      throw Error(name_of(place) + ": rank " + std::to_string(group_.rank()) + " brings " + std::to_string(count) +
+                      " numbers, rank " + std::to_string(rank) + " is in " + name_of(met.place) + " with " +
                       std::to_string(met.count) + "; all ranks must run the same layers in the same order",
                   Error::Details{.culprit_rank = rank, .code = "kMismatch"});
     }
@@ -89,7 +90,7 @@ comm::Status BatchNormExchange::end(const std::string& cause) {
   std::memcpy(mine.data() + kHeader, cause.data(), bytes);
   bool all_here = false;
   while (!all_here) {  // each round ends by the operation timeout, and the others have only so many layers
-    RONDO_TRY(exchange(mine, all, "SyncBatchNorm, end of a step"));
+    RONDO_TRY(exchange(mine, all));
     all_here = true;
     for (int rank = 0; rank < world_size(); ++rank)
       all_here = all_here && read(all.data() + rank * width_).place == Place::kEnd;

@@ -35,7 +35,7 @@ class BatchNormExchange {
  private:
   using Row = std::vector<double>;
   Row row(Place place, int64_t count) const;
-  comm::Status exchange(Row& mine, Row& all, const std::string& tag);
+  comm::Status exchange(Row& mine, Row& all);
 
   comm::Group group_;
   int64_t width_;  // float64 values that each rank brings

@@ -200,9 +200,15 @@ TEST(SyncBatchNorm, AStepThatOneRankGaveUpIsSkippedByAllWhereverTheyMeet) {
             ddp.step(optimizer);
           }
           EXPECT_EQ(same_bits(old, weights()), bad) << "step " << step << ", rank " << job.rank;
-          if (!bad) EXPECT_EQ(said, "") << "step " << step << ", rank " << job.rank;
-          if (bad) EXPECT_THAT(said, HasSubstr("the toast burnt")) << "step " << step;
-          if (bad && job.rank != 1) EXPECT_THAT(said, HasSubstr("rank 1 gave this step up")) << "step " << step;
+          if (!bad) {
+            EXPECT_EQ(said, "") << "step " << step << ", rank " << job.rank;
+          }
+          if (bad) {
+            EXPECT_THAT(said, HasSubstr("the toast burnt")) << "step " << step;
+          }
+          if (bad && job.rank != 1) {
+            EXPECT_THAT(said, HasSubstr("rank 1 gave this step up")) << "step " << step;
+          }
         }
         for (const auto& item : net->named_parameters()) {
           const auto all = job.all_gather(item.value().detach());

@@ -104,9 +104,10 @@ class DistributedDataParallel {
   /// From now on `hook` reduces the buckets, instead of an all_reduce in their own dtype. Call it on every rank, with
   /// no backward in flight; see comm_hook.h.
   void set_comm_hook(std::shared_ptr<CommHook> hook);
-  /// From now on every BatchNorm1d, 2d and 3d of the module in training mode normalises over the batch of all ranks (also
-  /// unequal and empty ones), with equal running statistics. Call it on every rank. Cost: an exchange for each layer in
-  /// forward and backward. Where one rank gives a step up, the others throw rondo::Error there, with its cause.
+  /// From now on every BatchNorm1d, 2d and 3d of the module in training mode normalises over the batch of all ranks
+  /// (also unequal and empty ones), with equal running statistics. Call it on every rank. Cost: an exchange for each
+  /// layer in forward and backward. Where one rank gives a step up, the others throw rondo::Error there, with its
+  /// cause.
   void sync_batch_norm();
   /// This rank cannot do the step under way, for example because its forward threw and the program goes on. Its next
   /// step point or zero_grad() then makes all ranks skip the step and log `cause`. A backward that threw needs no call,
