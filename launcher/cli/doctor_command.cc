@@ -77,7 +77,7 @@ Diagnosis all_reduce() {
   if (answer.ok() && answer->exit_code == kExitOk)
     return {.subject = "all-reduce", .text = "two ranks of this host sum 4 bytes right"};
   return {.subject = "all-reduce",
-          .verdict = Verdict::kBad,
+          .verdict = Grade::kBad,
           .text = "two ranks of this host did not sum 4 bytes: " +
                   (answer.ok() ? "exit code " + std::to_string(answer->exit_code) : answer.status().message()),
           .cure = "what it said is above; `rondo bench all_reduce --quick` tries it again"};
@@ -85,7 +85,7 @@ Diagnosis all_reduce() {
 
 int print(const std::vector<Diagnosis>& diagnoses, const DoctorFlags& flags) {
   std::fputs((flags.json ? diagnoses_json(diagnoses) : diagnoses_text(diagnoses)).c_str(), stdout);
-  return worst(diagnoses) == Verdict::kBad ? kExitPreflight : kExitOk;
+  return worst(diagnoses) == Grade::kBad ? kExitPreflight : kExitOk;
 }
 
 int this_host(const DoctorFlags& flags) {
@@ -178,7 +178,7 @@ int doctor_command(const std::vector<std::string>& arguments) {
     const auto place = comm::read_bootstrap({}, comm::process_environment());
     if (!place.ok())
       return print({{.subject = "job",
-                     .verdict = Verdict::kBad,
+                     .verdict = Grade::kBad,
                      .text = place.status().message(),
                      .cure = "put right the variables of the job that this process seems to be a rank of; --here looks "
                              "at this host alone"}},

@@ -32,13 +32,13 @@ Diagnosis cpus(const HostFacts& facts) {
   if (facts.cpu_quota && *facts.cpu_quota + 0.01 < usable) {
     char quota[32];
     std::snprintf(quota, sizeof quota, "%.1f", *facts.cpu_quota);
-    diagnosis.verdict = Verdict::kWarning;
+    diagnosis.verdict = Grade::kWarning;
     diagnosis.text += ", but the cgroup grants the time of " + std::string(quota);
     diagnosis.cure =
         "start no more ranks x threads than that, or raise the container's cpu limit: ranks that wait in turn slow all "
         "others";
   } else if (usable < facts.cpus_of_machine) {
-    diagnosis.verdict = Verdict::kNote;
+    diagnosis.verdict = Grade::kNote;
     diagnosis.text += "; the others are outside this process's affinity mask (taskset, cpuset, or an MPI that binds)";
   }
   return diagnosis;
@@ -51,7 +51,7 @@ Diagnosis threads(const HostFacts& facts) {
   const int cores = count_cores(facts.cpus);
   Diagnosis diagnosis{.subject = "threads", .text = "OMP_NUM_THREADS=" + *facts.omp_num_threads + " for every rank"};
   if (wanted < 1 || wanted > cores) {
-    diagnosis.verdict = Verdict::kWarning;
+    diagnosis.verdict = Grade::kWarning;
     diagnosis.text += ", and there are " + counted(static_cast<size_t>(cores), "core");
     diagnosis.cure = "unset OMP_NUM_THREADS: `rondo run` gives each rank cores / ranks threads";
   }
@@ -63,7 +63,7 @@ Diagnosis memory(const HostFacts& facts) {
   Diagnosis diagnosis{.subject = "memory", .text = in_gib(facts.memory_bytes)};
   if (facts.memory_limit_bytes) diagnosis.text += ", the cgroup allows " + in_gib(*facts.memory_limit_bytes);
   if (usable < 2 * kGiB) {
-    diagnosis.verdict = Verdict::kWarning;
+    diagnosis.verdict = Grade::kWarning;
     diagnosis.cure =
         "a rank with LibTorch takes about half a GiB before its model: start fewer ranks, or raise the limit";
   }
@@ -73,7 +73,7 @@ Diagnosis memory(const HostFacts& facts) {
 Diagnosis open_files(const HostFacts& facts) {
   Diagnosis diagnosis{.subject = "open files", .text = std::to_string(facts.open_files)};
   if (facts.open_files >= kEnoughOpenFiles) return diagnosis;
-  diagnosis.verdict = facts.open_files < kFewOpenFiles ? Verdict::kBad : Verdict::kWarning;
+  diagnosis.verdict = facts.open_files < kFewOpenFiles ? Grade::kBad : Grade::kWarning;
   diagnosis.text += "; the launcher needs about 8 for each rank, a rank 2 for each other rank";
   diagnosis.cure = facts.open_files_hard >= kEnoughOpenFiles
                        ? "ulimit -n " + std::to_string(kEnoughOpenFiles)
@@ -90,12 +90,12 @@ Diagnosis locked_memory(const HostFacts& facts) {
 Diagnosis network(const HostFacts& facts) {
   if (!facts.loopback_up)
     return {.subject = "network",
-            .verdict = Verdict::kBad,
+            .verdict = Grade::kBad,
             .text = "the loopback interface is down, and the ranks of a host meet there",
             .cure = "ip link set lo up"};
   if (facts.loopback_problem)
     return {.subject = "network",
-            .verdict = Verdict::kBad,
+            .verdict = Grade::kBad,
             .text = *facts.loopback_problem,
             .cure = "see ip addr show lo, and net.ipv4.ip_local_port_range for free ports"};
   return {.subject = "network",
@@ -107,12 +107,12 @@ Diagnosis host_name(const HostFacts& facts) {
   const auto loops = [](const std::string& address) { return address.starts_with("127.") || address == "::1"; };
   if (facts.name_addresses.empty())
     return {.subject = "host name",
-            .verdict = Verdict::kWarning,
+            .verdict = Grade::kWarning,
             .text = facts.name + " leads to no address",
             .cure = "on one host it does not matter; for several put the name and its address into /etc/hosts or DNS"};
   if (std::ranges::all_of(facts.name_addresses, loops))
     return {.subject = "host name",
-            .verdict = Verdict::kNote,
+            .verdict = Grade::kNote,
             .text = facts.name + " leads to " + listed(facts.name_addresses) +
                     ": other hosts cannot reach a rank 0 that is told by this name; give MASTER_ADDR as an address"};
   return {.subject = "host name", .text = facts.name + " leads to " + listed(facts.name_addresses)};
@@ -122,7 +122,7 @@ Diagnosis part(const HostFacts::Part& part) {
   if (part.problem.empty()) return {.subject = part.name, .text = part.path};
   const bool needed = part.name == "rondo-exec";
   return {.subject = part.name,
-          .verdict = needed ? Verdict::kBad : Verdict::kWarning,
+          .verdict = needed ? Grade::kBad : Grade::kWarning,
           .text = part.problem,
           .cure = needed                       ? "build or install again: without it nothing is started"
                   : part.name == "rondo-train" ? "`./dev setup` and `./dev build`: without it there is no `rondo train`"
@@ -132,12 +132,12 @@ Diagnosis part(const HostFacts::Part& part) {
 Diagnosis run_folder(const HostFacts& facts) {
   if (facts.folder_problem)
     return {.subject = "run folder",
-            .verdict = Verdict::kBad,
+            .verdict = Grade::kBad,
             .text = *facts.folder_problem,
             .cure = "start from a folder that you may write to, or name one with --run-dir"};
   Diagnosis diagnosis{.subject = "run folder", .text = in_gib(facts.disk_free_bytes) + " free where runs/ is written"};
   if (facts.disk_free_bytes < kGiB) {
-    diagnosis.verdict = Verdict::kWarning;
+    diagnosis.verdict = Grade::kWarning;
     diagnosis.cure = "make room: logs and checkpoints go there; --run-dir names another place";
   }
   return diagnosis;
@@ -153,7 +153,7 @@ Diagnosis openmp(const HostFacts& facts) {
             .text = facts.openmp_copies.empty() ? "no copy seen (rondo-train is not there, or static)"
                                                 : facts.openmp_copies[0]};
   return {.subject = "OpenMP",
-          .verdict = Verdict::kWarning,
+          .verdict = Grade::kWarning,
           .text = counted(facts.openmp_copies.size(), "runtime") + " in one program: " + listed(facts.openmp_copies),
           .cure = "link the program to LibTorch's own copy only: two thread pools compete for the same cores"};
 }
@@ -164,7 +164,7 @@ Diagnosis other_launchers(const HostFacts& facts) {
   if (facts.srun) seen.push_back("srun at " + *facts.srun);
   Diagnosis diagnosis{.subject = "other launchers", .text = seen.empty() ? "none" : listed(seen)};
   if (!facts.launchers.empty()) {
-    diagnosis.verdict = Verdict::kNote;
+    diagnosis.verdict = Grade::kNote;
     diagnosis.text += "; variables of one are set here: " + listed(facts.launchers) +
                       ". `rondo run` gives its ranks their own; inside an allocation it starts on this host only";
   }
@@ -174,7 +174,7 @@ Diagnosis other_launchers(const HostFacts& facts) {
 Diagnosis gpus(const HostFacts& facts) {
   if (facts.gpus == 0) return {.subject = "GPUs", .text = "none"};
   return {.subject = "GPUs",
-          .verdict = Verdict::kNote,
+          .verdict = Grade::kNote,
           .text = counted(static_cast<size_t>(facts.gpus), "GPU") + "; Rondo trains on the CPU and does not use them"};
 }
 

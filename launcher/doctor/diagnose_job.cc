@@ -56,7 +56,7 @@ comm::Result<Met> sum_four_bytes(comm::Group& group) {
 Diagnosis all_reduce(const Met& met, int ranks) {
   if (!met.right)
     return {.subject = "all-reduce",
-            .verdict = Verdict::kBad,
+            .verdict = Grade::kBad,
             .text = "4 bytes over " + counted(static_cast<size_t>(ranks), "rank") + " give a wrong sum",
             .cure = "`rondo version` on every host, and memory tests: results cannot be trusted"};
   char milliseconds[32];
@@ -93,7 +93,7 @@ HostReport unreadable(int rank, const Status& why) {
   HostReport report{.name = "of rank " + std::to_string(rank), .first_rank = rank, .traits = {}, .diagnoses = {}};
   report.clock_milliseconds = wall_clock();
   report.diagnoses = {{.subject = "Rondo",
-                       .verdict = Verdict::kBad,
+                       .verdict = Grade::kBad,
                        .text = why.message(),
                        .cure = "`rondo version` on every host; install the same build"}};
   return report;
@@ -128,7 +128,7 @@ comm::Result<int> examine(comm::Group& group, const JobDoctor& doctor, std::opti
                    report.rank_count));
     std::fputs((doctor.output == JobDoctor::Output::kJson ? job_json(report) : job_text(report)).c_str(), stdout);
     std::fflush(stdout);
-    wrong_then_code[1] = worst(report) == Verdict::kBad ? kExitPreflight : kExitOk;
+    wrong_then_code[1] = worst(report) == Grade::kBad ? kExitPreflight : kExitOk;
   }
   RONDO_TRY(comm::broadcast(group, comm::view(wrong_then_code), {.rank = 0}).wait());
   return wrong_then_code[1];
@@ -156,10 +156,10 @@ int diagnose_job(const JobDoctor& doctor) {
   const auto code = meet_and_examine(doctor, own);
   if (code.ok()) return *code;
   std::vector<Diagnosis> diagnoses = own ? own->diagnoses : std::vector<Diagnosis>();
-  std::erase_if(diagnoses, [](const Diagnosis& line) { return line.verdict < Verdict::kWarning; });
+  std::erase_if(diagnoses, [](const Diagnosis& line) { return line.verdict < Grade::kWarning; });
   diagnoses.push_back(
       {.subject = "job",
-       .verdict = Verdict::kBad,
+       .verdict = Grade::kBad,
        .text = doctor.place.describe() + ", and the ranks did not come together: " + code.status().text(),
        .cure = "is `rondo doctor` started as every rank, with one secret (RONDO_SECRET_FILE), and do "
                "the hosts reach each other (addresses, firewall, RONDO_INTERFACE)? --here looks at "

@@ -36,7 +36,7 @@ std::string extent(const Json& model, bool program_ended) {
 
 /// Why there is nothing to say about its training; empty when there is.
 Diagnosis obstacle(const ProgramReport& report, const Json& check) {
-  Diagnosis found{.subject = "program", .verdict = Verdict::kBad, .text = {}, .cure = {}};
+  Diagnosis found{.subject = "program", .verdict = Grade::kBad, .text = {}, .cure = {}};
   const std::string ended = report.program_code == 0 ? "it ended well, but " : "it failed (above), and ";
   if (check.is_null()) {
     found.text = ended + "never called rondo::init: nothing of its training was looked at";
@@ -88,13 +88,13 @@ ProgramVerdict judge(const ProgramReport& report) {
       }
       verdict.text += kNotLookedAt;
       if (errors) verdict.exit_code = kExitPreflight;
-      json["verdict"] = name_of(errors ? Verdict::kBad : findings ? Verdict::kWarning : Verdict::kGood);
+      json["verdict"] = name_of(errors ? Grade::kBad : findings ? Grade::kWarning : Grade::kGood);
     }
   } catch (const Json::exception& error) {
     verdict.text += "what it wrote cannot be read: is it built with another version of Rondo? (" +
                     std::string(error.what()) + ")\n";
     verdict.exit_code = kExitCorrupt;
-    json["verdict"] = name_of(Verdict::kBad);
+    json["verdict"] = name_of(Grade::kBad);
   }
   verdict.json = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   return verdict;

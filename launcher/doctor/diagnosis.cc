@@ -15,22 +15,22 @@ std::string padded(std::string word, size_t width) {
 
 }  // namespace
 
-const char* name_of(Verdict verdict) {
+const char* name_of(Grade verdict) {
   switch (verdict) {
-    case Verdict::kGood:
+    case Grade::kGood:
       return "good";
-    case Verdict::kNote:
+    case Grade::kNote:
       return "note";
-    case Verdict::kWarning:
+    case Grade::kWarning:
       return "warning";
-    case Verdict::kBad:
+    case Grade::kBad:
       return "bad";
   }
   return "";
 }
 
-Verdict worst(const std::vector<Diagnosis>& diagnoses) {
-  Verdict verdict = Verdict::kGood;
+Grade worst(const std::vector<Diagnosis>& diagnoses) {
+  Grade verdict = Grade::kGood;
   for (const Diagnosis& diagnosis : diagnoses) verdict = std::max(verdict, diagnosis.verdict);
   return verdict;
 }
@@ -60,8 +60,8 @@ std::vector<Diagnosis> diagnoses_of(const nlohmann::ordered_json& json) {
   std::vector<Diagnosis> diagnoses;
   for (const auto& entry : json) {
     Diagnosis diagnosis{
-        .subject = entry.at("subject"), .verdict = Verdict::kBad, .text = entry.at("text"), .cure = entry.at("cure")};
-    for (const Verdict verdict : {Verdict::kGood, Verdict::kNote, Verdict::kWarning})
+        .subject = entry.at("subject"), .verdict = Grade::kBad, .text = entry.at("text"), .cure = entry.at("cure")};
+    for (const Grade verdict : {Grade::kGood, Grade::kNote, Grade::kWarning})
       if (entry.at("verdict") == name_of(verdict)) diagnosis.verdict = verdict;
     diagnoses.push_back(std::move(diagnosis));
   }

@@ -7,11 +7,11 @@
 
 namespace rondo::launcher {
 
-enum class Verdict { kGood, kNote, kWarning, kBad };  // kNote: only worth knowing
+enum class Grade { kGood, kNote, kWarning, kBad };  // kNote: only worth knowing
 
 struct Diagnosis {
   std::string subject;  // "open files"
-  Verdict verdict = Verdict::kGood;
+  Grade verdict = Grade::kGood;
   std::string text;
   std::string cure;  // of warnings and what is bad
   bool operator==(const Diagnosis&) const = default;
@@ -24,7 +24,7 @@ std::string diagnoses_json(const std::vector<Diagnosis>& diagnoses);
 /// [{"subject", "verdict", "text", "cure"}] and back; the latter throws nlohmann's exceptions.
 nlohmann::ordered_json as_json(const std::vector<Diagnosis>& diagnoses);
 std::vector<Diagnosis> diagnoses_of(const nlohmann::ordered_json& json);
-const char* name_of(Verdict verdict);
-Verdict worst(const std::vector<Diagnosis>& diagnoses);
+const char* name_of(Grade verdict);
+Grade worst(const std::vector<Diagnosis>& diagnoses);
 
 }  // namespace rondo::launcher

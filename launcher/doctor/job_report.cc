@@ -17,22 +17,22 @@ constexpr int64_t kMostSkewMilliseconds = 1000;
 /// What it means that hosts differ there.
 struct Meaning {
   const char* trait;
-  Verdict verdict;
+  Grade verdict;
   const char* cure;
 };
 constexpr Meaning kMeanings[] = {
-    {"Rondo", Verdict::kWarning, "install one build on all hosts: builds need not understand each other"},
-    {"LibTorch", Verdict::kWarning,
+    {"Rondo", Grade::kWarning, "install one build on all hosts: builds need not understand each other"},
+    {"LibTorch", Grade::kWarning,
      "install one LibTorch on all hosts: kernels of another version may round otherwise, and replicas part ways"},
-    {"vector instructions", Verdict::kWarning,
+    {"vector instructions", Grade::kWarning,
      "set ATEN_CPU_CAPABILITY on all hosts to what the weakest has (default, avx2 or avx512): other instructions may "
      "round otherwise, and replicas part ways"},
-    {"cpus", Verdict::kWarning,
+    {"cpus", Grade::kWarning,
      "each step waits for the slowest rank: give a host ranks by its cores, or take equal hosts"},
-    {"threads", Verdict::kWarning, "set OMP_NUM_THREADS alike on all hosts, or on none"},
-    {"open files", Verdict::kWarning, "raise the limit where it is lower: ulimit -n, or nofile in limits.conf"},
-    {"locked memory", Verdict::kNote, ""},
-    {"packets", Verdict::kWarning,
+    {"threads", Grade::kWarning, "set OMP_NUM_THREADS alike on all hosts, or on none"},
+    {"open files", Grade::kWarning, "raise the limit where it is lower: ulimit -n, or nofile in limits.conf"},
+    {"locked memory", Grade::kNote, ""},
+    {"packets", Grade::kWarning,
      "give the interfaces between the hosts one MTU (ip link set DEVICE mtu BYTES): else large packets may vanish on "
      "the way"}};
 
@@ -80,7 +80,7 @@ Diagnosis clocks(const Hosts& hosts) {
   std::snprintf(seconds, sizeof seconds, "%.1f s", static_cast<double>(skew) / 1000);
   if (skew <= kMostSkewMilliseconds) return {.subject = "clocks", .text = "within 1 s of each other"};
   return {.subject = "clocks",
-          .verdict = Verdict::kWarning,
+          .verdict = Grade::kWarning,
           .text = label(hosts, *fast) + " is " + seconds + " ahead of " + label(hosts, *slow),
           .cure = "have all hosts keep time (chrony, systemd-timesyncd): logs and checkpoints are dated by it"};
 }
@@ -111,15 +111,15 @@ std::vector<Diagnosis> differences(const Hosts& hosts) {
       who_has_what(hosts, [](const HostReport& host) { return counted(static_cast<size_t>(host.rank_count), "rank"); });
   if (!ranks.empty())
     found.push_back({.subject = "ranks of a host",
-                     .verdict = Verdict::kNote,
+                     .verdict = Grade::kNote,
                      .text = ranks + ": with as many on each, less goes over the network",
                      .cure = ""});
   found.push_back(clocks(hosts));
   return found;
 }
 
-Verdict worst(const JobReport& report) {
-  Verdict verdict = std::max(worst(report.all_ranks), worst(differences(report.hosts)));
+Grade worst(const JobReport& report) {
+  Grade verdict = std::max(worst(report.all_ranks), worst(differences(report.hosts)));
   for (const HostReport& host : report.hosts) verdict = std::max(verdict, worst(host.diagnoses));
   return verdict;
 }

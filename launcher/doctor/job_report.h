@@ -18,7 +18,7 @@ struct JobReport {
 /// What hosts had better have alike and do not: a warning or a note each, naming who has what.
 std::vector<Diagnosis> differences(const std::vector<HostReport>& hosts);
 
-Verdict worst(const JobReport& report);
+Grade worst(const JobReport& report);
 /// Lines that all hosts share once, then those of each host under its name, the differences, and all ranks together.
 std::string job_text(const JobReport& report);
 /// {"verdict", "ranks", "started", "hosts": [{"name", "first_rank", "rank_count", "diagnoses"}], "differences",

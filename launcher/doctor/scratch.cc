@@ -19,7 +19,7 @@ Scratch::~Scratch() {
 
 Diagnosis Scratch::refusal(const std::string& subject) const {
   return {.subject = subject,
-          .verdict = Verdict::kBad,
+          .verdict = Grade::kBad,
           .text = "not tried: cannot make a folder like " + path_,
           .cure = "have TMPDIR name a folder that you may write to"};
 }

@@ -28,53 +28,50 @@ HostFacts healthy() {
 Diagnosis found(const HostFacts& facts, const std::string& subject) {
   for (const Diagnosis& diagnosis : check_host(facts))
     if (diagnosis.subject == subject) return diagnosis;
-  return {.subject = "no diagnosis about " + subject, .verdict = Verdict::kBad};
+  return {.subject = "no diagnosis about " + subject, .verdict = Grade::kBad};
 }
 
 TEST(Doctor, FindsAHealthyHostGood) {
-  for (const Diagnosis& diagnosis : check_host(healthy()))
-    EXPECT_EQ(diagnosis.verdict, Verdict::kGood) << diagnosis.text;
+  for (const Diagnosis& diagnosis : check_host(healthy())) EXPECT_EQ(diagnosis.verdict, Grade::kGood) << diagnosis.text;
 }
 
 struct Ill {
   const char* subject;
-  Verdict verdict;
+  Grade verdict;
   const char* text;
   const char* cure;
   void (*make)(HostFacts&);
 };
 TEST(Doctor, NamesWhatIsWrongAndTheCure) {
   const Ill ills[] = {
-      {"cpus", Verdict::kWarning, "the time of 1.5", "cpu limit", [](HostFacts& f) { f.cpu_quota = 1.5; }},
-      {"cpus", Verdict::kNote, "4 cpus of 8 usable", "", [](HostFacts& f) { f.cpus_of_machine = 8; }},
-      {"threads", Verdict::kWarning, "OMP_NUM_THREADS=9", "unset", [](HostFacts& f) { f.omp_num_threads = "9"; }},
-      {"threads", Verdict::kWarning, "OMP_NUM_THREADS=many", "unset", [](HostFacts& f) { f.omp_num_threads = "many"; }},
-      {"threads", Verdict::kGood, "OMP_NUM_THREADS=4", "", [](HostFacts& f) { f.omp_num_threads = "4"; }},
-      {"memory", Verdict::kWarning, "the cgroup allows 1.0 GiB", "fewer ranks",
+      {"cpus", Grade::kWarning, "the time of 1.5", "cpu limit", [](HostFacts& f) { f.cpu_quota = 1.5; }},
+      {"cpus", Grade::kNote, "4 cpus of 8 usable", "", [](HostFacts& f) { f.cpus_of_machine = 8; }},
+      {"threads", Grade::kWarning, "OMP_NUM_THREADS=9", "unset", [](HostFacts& f) { f.omp_num_threads = "9"; }},
+      {"threads", Grade::kWarning, "OMP_NUM_THREADS=many", "unset", [](HostFacts& f) { f.omp_num_threads = "many"; }},
+      {"threads", Grade::kGood, "OMP_NUM_THREADS=4", "", [](HostFacts& f) { f.omp_num_threads = "4"; }},
+      {"memory", Grade::kWarning, "the cgroup allows 1.0 GiB", "fewer ranks",
        [](HostFacts& f) { f.memory_limit_bytes = 1 << 30; }},
-      {"open files", Verdict::kWarning, "1024", "ulimit -n 4096", [](HostFacts& f) { f.open_files = 1024; }},
-      {"open files", Verdict::kBad, "256", "hard limit", [](HostFacts& f) { f.open_files = f.open_files_hard = 256; }},
-      {"network", Verdict::kBad, "loopback interface is down", "ip link set lo up",
+      {"open files", Grade::kWarning, "1024", "ulimit -n 4096", [](HostFacts& f) { f.open_files = 1024; }},
+      {"open files", Grade::kBad, "256", "hard limit", [](HostFacts& f) { f.open_files = f.open_files_hard = 256; }},
+      {"network", Grade::kBad, "loopback interface is down", "ip link set lo up",
        [](HostFacts& f) { f.loopback_up = false; }},
-      {"network", Verdict::kBad, "no port", "ip_local_port_range",
-       [](HostFacts& f) { f.loopback_problem = "no port"; }},
-      {"host name", Verdict::kWarning, "leads to no address", "/etc/hosts",
+      {"network", Grade::kBad, "no port", "ip_local_port_range", [](HostFacts& f) { f.loopback_problem = "no port"; }},
+      {"host name", Grade::kWarning, "leads to no address", "/etc/hosts",
        [](HostFacts& f) { f.name_addresses.clear(); }},
-      {"host name", Verdict::kNote, "node7 leads to 127.0.1.1", "",
+      {"host name", Grade::kNote, "node7 leads to 127.0.1.1", "",
        [](HostFacts& f) { f.name_addresses = {"127.0.1.1"}; }},
-      {"run folder", Verdict::kBad, "denied", "--run-dir", [](HostFacts& f) { f.folder_problem = "denied"; }},
-      {"run folder", Verdict::kWarning, "0.0 GiB", "make room", [](HostFacts& f) { f.disk_free_bytes = 1; }},
-      {"rondo-exec", Verdict::kBad, "missing", "without it nothing",
+      {"run folder", Grade::kBad, "denied", "--run-dir", [](HostFacts& f) { f.folder_problem = "denied"; }},
+      {"run folder", Grade::kWarning, "0.0 GiB", "make room", [](HostFacts& f) { f.disk_free_bytes = 1; }},
+      {"rondo-exec", Grade::kBad, "missing", "without it nothing",
        [](HostFacts& f) { f.parts[0].problem = "missing"; }},
-      {"rondo-train", Verdict::kWarning, "missing", "./dev setup",
-       [](HostFacts& f) { f.parts[1].problem = "missing"; }},
-      {"LibTorch", Verdict::kGood, "2.11.0+cpu", "", [](HostFacts& f) { f.libtorch = "2.11.0+cpu"; }},
-      {"OpenMP", Verdict::kWarning, "2 runtimes", "one program: a, b",
+      {"rondo-train", Grade::kWarning, "missing", "./dev setup", [](HostFacts& f) { f.parts[1].problem = "missing"; }},
+      {"LibTorch", Grade::kGood, "2.11.0+cpu", "", [](HostFacts& f) { f.libtorch = "2.11.0+cpu"; }},
+      {"OpenMP", Grade::kWarning, "2 runtimes", "one program: a, b",
        [](HostFacts& f) {
          f.openmp_copies = {"a", "b"};
        }},
-      {"other launchers", Verdict::kNote, "SLURM_JOB_ID", "", [](HostFacts& f) { f.launchers = {"SLURM_JOB_ID"}; }},
-      {"GPUs", Verdict::kNote, "2 GPUs", "", [](HostFacts& f) { f.gpus = 2; }},
+      {"other launchers", Grade::kNote, "SLURM_JOB_ID", "", [](HostFacts& f) { f.launchers = {"SLURM_JOB_ID"}; }},
+      {"GPUs", Grade::kNote, "2 GPUs", "", [](HostFacts& f) { f.gpus = 2; }},
   };
   for (const Ill& ill : ills) {
     HostFacts facts = healthy();
@@ -82,7 +79,7 @@ TEST(Doctor, NamesWhatIsWrongAndTheCure) {
     const Diagnosis diagnosis = found(facts, ill.subject);
     EXPECT_EQ(diagnosis.verdict, ill.verdict) << ill.subject << ": " << diagnosis.text;
     EXPECT_THAT(diagnosis.text + " / " + diagnosis.cure, testing::AllOf(HasSubstr(ill.text), HasSubstr(ill.cure)));
-    if (diagnosis.verdict >= Verdict::kWarning) {
+    if (diagnosis.verdict >= Grade::kWarning) {
       EXPECT_NE(diagnosis.cure, "") << ill.subject;
     }
   }
@@ -91,7 +88,7 @@ TEST(Doctor, NamesWhatIsWrongAndTheCure) {
 TEST(Doctor, PrintsTheCureBelowAndTheWorstVerdictAsJson) {
   const std::vector<Diagnosis> diagnoses{
       {.subject = "a", .text = "fine"},
-      {.subject = "b", .verdict = Verdict::kWarning, .text = "\x1b", .cure = "mend it"}};
+      {.subject = "b", .verdict = Grade::kWarning, .text = "\x1b", .cure = "mend it"}};
   EXPECT_EQ(diagnoses_text(diagnoses), "[good   ] a: fine\n[warning] b: \\x1b\n          mend it\n");
   const auto json = nlohmann::json::parse(diagnoses_json(diagnoses));
   EXPECT_EQ(json["verdict"], "warning");

@@ -28,7 +28,7 @@ const Diagnosis* find(const std::vector<Diagnosis>& list, const std::string& sub
 
 TEST(JobReport, OfAHostTravelsAsText) {
   HostReport sent = host("a", 4);
-  sent.diagnoses.push_back({.subject = "x", .verdict = Verdict::kWarning, .text = "\"\n", .cure = "mend it"});
+  sent.diagnoses.push_back({.subject = "x", .verdict = Grade::kWarning, .text = "\"\n", .cure = "mend it"});
   const auto received = decode_host_report(encode(sent));
   ASSERT_TRUE(received.ok()) << received.status().text();
   EXPECT_EQ(*received, sent);
@@ -42,31 +42,31 @@ TEST(JobReport, OfAHostTravelsAsText) {
 
 TEST(JobReport, EqualHostsDifferInNothing) {
   for (const Diagnosis& line : differences({host("a", 0), host("b", 2), host("c", 4)}))
-    EXPECT_EQ(line.verdict, Verdict::kGood) << line.subject << ": " << line.text;
+    EXPECT_EQ(line.verdict, Grade::kGood) << line.subject << ": " << line.text;
 }
 
 struct Other {
   const char* subject;
-  Verdict verdict;
+  Grade verdict;
   const char* text;
   const char* cure;
   void (*make)(HostFacts&);
 };
 TEST(JobReport, EveryDifferenceThatMattersIsNamedWithWhoHasWhatAndTheCure) {
   const Other others[] = {
-      {"Rondo", Verdict::kWarning, "rondo 0.2 on b", "one build", [](HostFacts& f) { f.rondo = "rondo 0.2"; }},
-      {"LibTorch", Verdict::kWarning, "2.12.0 on b", "one LibTorch", [](HostFacts& f) { f.libtorch = "2.12.0"; }},
-      {"vector instructions", Verdict::kWarning, "none on a, c; avx2 fma on b", "ATEN_CPU_CAPABILITY",
+      {"Rondo", Grade::kWarning, "rondo 0.2 on b", "one build", [](HostFacts& f) { f.rondo = "rondo 0.2"; }},
+      {"LibTorch", Grade::kWarning, "2.12.0 on b", "one LibTorch", [](HostFacts& f) { f.libtorch = "2.12.0"; }},
+      {"vector instructions", Grade::kWarning, "none on a, c; avx2 fma on b", "ATEN_CPU_CAPABILITY",
        [](HostFacts& f) {
          f.cpu_features = {"avx2", "fma"};
        }},
-      {"cpus", Verdict::kWarning, "1 cpu usable, 1 core on b", "slowest rank",
+      {"cpus", Grade::kWarning, "1 cpu usable, 1 core on b", "slowest rank",
        [](HostFacts& f) { f.cpus.push_back({.cpu = 0, .core = 0}); }},
-      {"threads", Verdict::kWarning, "OMP_NUM_THREADS=3 on b", "alike on all hosts",
+      {"threads", Grade::kWarning, "OMP_NUM_THREADS=3 on b", "alike on all hosts",
        [](HostFacts& f) { f.omp_num_threads = "3"; }},
-      {"open files", Verdict::kWarning, "0 on a, c; 64 on b", "ulimit -n", [](HostFacts& f) { f.open_files = 64; }},
-      {"locked memory", Verdict::kNote, "no limit on b", "", [](HostFacts& f) { f.locked_bytes = UINT64_MAX; }},
-      {"packets", Verdict::kWarning, "MTU 1500, 9000 on b", "one MTU",
+      {"open files", Grade::kWarning, "0 on a, c; 64 on b", "ulimit -n", [](HostFacts& f) { f.open_files = 64; }},
+      {"locked memory", Grade::kNote, "no limit on b", "", [](HostFacts& f) { f.locked_bytes = UINT64_MAX; }},
+      {"packets", Grade::kWarning, "MTU 1500, 9000 on b", "one MTU",
        [](HostFacts& f) {
          f.packet_bytes = {1500, 9000};
        }},
@@ -91,10 +91,10 @@ TEST(JobReport, ClocksThatPartAndHostsOfOtherSizesAreSaid) {
   const auto found = differences({host("a", 0), ahead, larger});
   const Diagnosis *clocks = find(found, "clocks"), *ranks = find(found, "ranks of a host");
   ASSERT_TRUE(clocks != nullptr && ranks != nullptr);
-  EXPECT_EQ(clocks->verdict, Verdict::kWarning);
+  EXPECT_EQ(clocks->verdict, Grade::kWarning);
   EXPECT_EQ(clocks->text, "b is 2.5 s ahead of a");
   EXPECT_THAT(clocks->cure, HasSubstr("chrony"));
-  EXPECT_EQ(ranks->verdict, Verdict::kNote);
+  EXPECT_EQ(ranks->verdict, Grade::kNote);
   EXPECT_THAT(ranks->text, HasSubstr("2 ranks on a, b; 3 ranks on c"));
 }
 
@@ -103,8 +103,7 @@ TEST(JobReport, SaysOnceWhatAllHostsSayAndTellsHostsOfOneNameApart) {
                    .started = "started by hand",
                    .hosts = {host("node", 0), host("node", 2)},
                    .all_ranks = {{.subject = "all-reduce", .text = "right"}}};
-  report.hosts[1].diagnoses.push_back(
-      {.subject = "disk", .verdict = Verdict::kBad, .text = "full", .cure = "empty it"});
+  report.hosts[1].diagnoses.push_back({.subject = "disk", .verdict = Grade::kBad, .text = "full", .cure = "empty it"});
   EXPECT_EQ(job_text(report),
             "2 hosts, 4 ranks, started by hand\n\n"
             "all 2 hosts, the same\n[good   ] memory: 16.0 GiB\n[good   ] host name: node\n\n"
@@ -112,7 +111,7 @@ TEST(JobReport, SaysOnceWhatAllHostsSayAndTellsHostsOfOneNameApart) {
             "host node (rank 2) and 1 other rank\n[bad    ] disk: full\n          empty it\n\n"
             "hosts compared\n[good   ] clocks: within 1 s of each other\n\n"
             "all ranks together\n[good   ] all-reduce: right\n");
-  EXPECT_EQ(worst(report), Verdict::kBad);
+  EXPECT_EQ(worst(report), Grade::kBad);
   const auto json = nlohmann::json::parse(job_json(report));
   EXPECT_EQ(json["verdict"], "bad");
   EXPECT_EQ(json["hosts"].size(), 2u);
