@@ -314,11 +314,12 @@ class KillMatrix : public testing::TestWithParam<Case> {
     const std::set<std::string> shared_before = shared_memory_of_ours();
     const auto begin = steady_clock::now();
 #ifdef RONDO_TRAINER
-    if (now.trains())
+    if (now.trains()) {
       EXPECT_EQ(Launch({(now.folder.path() / "data").string(), "4000", "610"}, {.program = RONDO_SMALL_DATASET})
                     .wait()
                     .exit_code,
                 0);
+    }
 #endif
     if (setting.hosts > 1) {
       EXPECT_EQ(Hosts::refusal(), "");

@@ -120,7 +120,9 @@ TEST(SeveralOptimizers, ShareOneReductionAndItsVerdict) {
         EXPECT_TRUE(throws);
         upper.zero_grad();
       }
-      if (!throws) EXPECT_EQ(upper.last_step().applied, step != 1) << "step " << step;
+      if (!throws) {
+        EXPECT_EQ(upper.last_step().applied, step != 1) << "step " << step;
+      }
       if (step == 1) continue;
       reference.zero_grad();
       mean_loss(plain, batch).backward();
