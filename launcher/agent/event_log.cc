@@ -11,11 +11,15 @@ namespace rondo::launcher {
 comm::Status EventLog::open(const std::string& path) {
   file_ = Descriptor(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
   if (!file_.open()) return system_error("cannot write " + path);
+  hold();
+  return {};
+}
+
+void EventLog::hold() {
   struct flock whole {};
   whole.l_type = F_WRLCK;
   // A file system without locks only costs `rondo explain` its view of the running job.
   [[maybe_unused]] const int locked = ::fcntl(file_.get(), F_SETLK, &whole);
-  return {};
 }
 
 void EventLog::write(const char* kind, const nlohmann::json& fields) {

@@ -11,9 +11,11 @@ namespace rondo::launcher {
 
 class EventLog {
  public:
-  /// Appends to `path`, which is made. As long as this process lives it holds a record lock on the file: so
-  /// `rondo explain` learns from the kernel who writes it.
+  /// Appends to `path`, which is made, and holds it.
   comm::Status open(const std::string& path);
+  /// Holds a record lock on the file as long as this process lives: so `rondo explain` learns from the kernel who
+  /// writes it. To be said again after this process has read the file: to close any descriptor of it ends the lock.
+  void hold();
   /// Writes at once: the file is complete up to the moment at which the launcher dies.
   void write(const char* kind, const nlohmann::json& fields);
 

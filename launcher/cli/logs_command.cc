@@ -18,6 +18,7 @@
 namespace rondo::launcher {
 namespace {
 
+constexpr std::chrono::seconds kAnswerWithin{5};
 constexpr int kMostRanksOfAJob = 1 << 20;
 constexpr int kMostTail = 1'000'000;
 
@@ -102,6 +103,8 @@ class Shown {
 int show_live(const RunDoor& door, const control::LogsRequest& request) {
   const auto call = RunCall::open(door);
   if (!call.ok()) return refuse(call.status());
+  if (const auto answers = (*call)->describe(comm::after(kAnswerWithin)); !answers.ok())
+    return refuse(answers.status());
   Shown shown;
   const comm::Status ended = (*call)->logs(request, [&](const control::LogsSays& says) {
     if (says.has_header()) shown.begin(says.header());

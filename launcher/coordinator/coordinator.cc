@@ -251,7 +251,10 @@ void Coordinator::on_usage_request() {
 
 void Coordinator::on_suspend(size_t host) {
   holders_.insert(host);
-  if (suspended_at_) return;
+  if (suspended_at_) {
+    if (host > 0) agents_[host]->suspend();  // it waits for this answer
+    return;
+  }
   const TimePoint now = Clock::now();
   suspended_at_ = now;
   still_by_ = {now + kStillWithin};
@@ -460,6 +463,7 @@ FailedRun Coordinator::failed_run() const {
   }
   run.ranks[static_cast<size_t>(*culprit_)].evidence.hung = hung_;
   const auto recorded = read_run(folder_.path());
+  events_.hold();
   if (!recorded.ok()) return run;
   const Explanation explanation = explain(*recorded);
   for (const Finding& finding : explanation.findings) run.findings.push_back(finding.text);

@@ -42,7 +42,8 @@ control::CoordinatorSays finish_message(int exit_code, const std::string& cause)
 }
 
 comm::Result<Gathered> gather_hosts(const JobRequest& request, const std::string& own_host, Attendance& attendance,
-                                    EventLoop& loop, Signals& signals, Console& console, EventLog& events) {
+                                    EventLoop& loop, Signals& signals, Console& console, EventLog& events,
+                                    Terminals& terminals) {
   const JobRequest::Hosts& wanted = *request.hosts;
   const TimePoint begin = Clock::now();
   Rendezvous rendezvous({.least = wanted.least,
@@ -96,10 +97,12 @@ comm::Result<Gathered> gather_hosts(const JobRequest& request, const std::string
   while (!rendezvous.complete(now) && !rendezvous.expired(now) && !stopped_by) {
     console.flush();
     TimePoint next = std::min(remind_at, rendezvous.next_moment(now));
-    if (const auto moment = attendance.next_moment()) next = std::min(next, *moment);
+    for (const auto moment : {attendance.next_moment(), terminals.next_moment()})
+      if (moment) next = std::min(next, *moment);
     loop.turn(next - now);
     now = Clock::now();
     attendance.handle_messages(handlers, now);
+    terminals.on_time(now);
     if (now >= remind_at) {
       say("still waiting: " + rendezvous.describe());
       remind_at = now + kRemindEvery;

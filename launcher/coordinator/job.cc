@@ -84,7 +84,7 @@ class Job {
         {.attendee = {.id = kOwnHost, .node_rank = 0, .ranks = request_.ranks, .host = host_},
          .place = expected_place(request_)}};
     if (attendance_) {
-      auto gathered = gather_hosts(request_, host_, *attendance_, loop_, signals_, console_, events_);
+      auto gathered = gather_hosts(request_, host_, *attendance_, loop_, signals_, console_, events_, terminals_);
       RONDO_TRY(gathered);
       if (gathered->members.empty()) return end(gathered->exit_code, {});
       members = std::move(gathered->members);

@@ -39,6 +39,7 @@ void say_rank(const Overview::Rank& rank, comm::TimePoint now, control::RankStat
   if (rank.ending) {
     said.mutable_ending()->set_exit_code(rank.ending->exit_code);
     said.mutable_ending()->set_signal(rank.ending->signal);
+    said.mutable_ending()->set_lost(rank.ending->lost);
   }
   if (rank.progress) {
     control::TrainingState& training = *said.mutable_training();
@@ -111,7 +112,8 @@ control::RunDescription Terminals::describe() const {
   said.set_program(request_.program);
   said.set_folder(folder_->path());
   said.set_launcher_pid(::getpid());
-  said.set_phase(phase_of(overview_.phase()));
+  const bool suspended = coordinator_ != nullptr && coordinator_->suspended();
+  said.set_phase(suspended ? control::RUN_PHASE_SUSPENDED : phase_of(overview_.phase()));
   said.set_generation(overview_.generation());
   said.set_started_ms(std::chrono::floor<std::chrono::milliseconds>(since_.time_since_epoch()).count());
   const comm::TimePoint now = comm::Clock::now();

@@ -45,6 +45,7 @@ void apply_event(const json& event, RunRecord& run) {
   const int rank = number(event, "rank", -1);
   if (kind == "spawn" && rank >= 0) {
     rank_of(run, rank).pid = number(event, "pid", 0);
+    rank_of(run, rank).exit.reset();  // that of the generation before
   } else if (kind == "exit" && rank >= 0) {
     rank_of(run, rank).exit = RankExit{.exit_code = number(event, "exit_code", 0),
                                        .signal = number(event, "signal", 0),
@@ -57,6 +58,10 @@ void apply_event(const json& event, RunRecord& run) {
     run.culprit = rank;
     run.cause = event.value("cause", "");
     run.state = RunState::kFailed;
+  } else if (kind == "restart") {
+    run.culprit = RunRecord().culprit;
+    run.cause.clear();
+    run.state = RunState::kRunning;
   } else if (kind == "signal" && run.state != RunState::kFailed) {
     run.state = RunState::kStopped;
   } else if (kind == "end") {

@@ -207,9 +207,12 @@ class Visit {
     const Signals::Came came = signals_.next();
     const int signal = came.signal;
     if (signal == 0 || (!agent_ && !Signals::stops(signal))) return;  // nothing runs here yet
-    if (signal == SIGTSTP) stop_by_ = Clock::now() + kSuspendedWithin;
+    if (signal == SIGTSTP) {
+      stop_by_ = Clock::now() + kSuspendedWithin;
+      may_stop_ = false;  // until the coordinator has answered, also where the job stands still already
+    }
     if (signal == SIGCONT) stop_by_.reset();
-    if (signal != SIGTSTP || !suspended_) tell_signal(came);
+    tell_signal(came);
     if (!Signals::stops(signal)) return;
     if (!agent_ || ++signals_seen_ > 2) {  // nothing runs here yet, or the user has lost patience with the coordinator
       if (agent_) agent_->stop(SIGKILL);
@@ -228,7 +231,7 @@ class Visit {
   /// still ends the connection.
   void suspend_ranks() {
     agent_->suspend();
-    suspended_ = true;
+    suspended_ = may_stop_ = true;
     uplink_->stop_beating();
     control::AgentSays says;
     says.mutable_ranks_suspended();
@@ -236,13 +239,13 @@ class Visit {
   }
   void resume_ranks() {
     agent_->resume();
-    suspended_ = false;
+    suspended_ = may_stop_ = false;
     uplink_->beat_again();
   }
   /// Ctrl-Z here: once all ranks of the job stand still, so may this agent. Half a job never stops.
   void stop_when_suspended(TimePoint now) {
     if (!stop_by_) return;
-    if (suspended_) {
+    if (may_stop_) {
       stop_by_.reset();
       say("stopped with all ranks of the job; they go on with it (fg, bg, kill -CONT)");
       console_.flush();
@@ -250,8 +253,9 @@ class Visit {
       tell_signal({.signal = SIGCONT, .by_program = false});
     } else if (*stop_by_ <= now) {
       stop_by_.reset();
-      say("not stopped: the coordinator at " + request_.hosts->address + " has not suspended the job in " +
-          std::to_string(kSuspendedWithin.count()) + " s");
+      tell_signal({.signal = SIGCONT, .by_program = false});  // behind the other: nobody waits for this launcher
+      say("not stopped: the coordinator at " + request_.hosts->address + " has not answered in " +
+          std::to_string(kSuspendedWithin.count()) + " s; is its launcher stopped itself?");
     }
   }
 
@@ -334,6 +338,7 @@ class Visit {
   TimePoint place_by_{};
   std::optional<TimePoint> kill_at_;
   bool suspended_ = false;            // the ranks
+  bool may_stop_ = false;             // the coordinator has answered the last Ctrl-Z here, or suspended the job since
   std::optional<TimePoint> stop_by_;  // the user wants this agent stopped: when the ranks are, and by then
   int signals_seen_ = 0;
   bool lost_ = false;

@@ -39,10 +39,6 @@ class LineQueue {
     }
     return batch;
   }
-  void clear() {
-    lines_.clear();
-    bytes_ = 0;
-  }
 
  private:
   static size_t bytes_of(const control::LogLine& line) { return line.text().size() + 48; }

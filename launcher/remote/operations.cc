@@ -227,6 +227,8 @@ class Served final : public Operations, public control::Operations::CallbackServ
   }
 
   void on_time(TimePoint now) override {
+    if (overview_.phase() != Overview::Phase::kGathering)
+      for (const auto& stream : std::exchange(waiting_, {})) take_up(stream);
     if (watchers_.empty() || now < picture_at_) return;
     std::erase_if(watchers_, [](const auto& stream) { return stream->gone(); });
     if (watchers_.empty()) return;
@@ -281,7 +283,7 @@ class Served final : public Operations, public control::Operations::CallbackServ
     grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
     const std::lock_guard lock(mutex_);
     if (closed_) {
-      reactor->Finish({grpc::StatusCode::UNAVAILABLE, "the run has just ended"});
+      reactor->Finish({grpc::StatusCode::UNAVAILABLE, kJustEnded});
     } else {
       questions_.put([answer = std::move(answer), reactor] {
         answer();
@@ -316,6 +318,8 @@ class Served final : public Operations, public control::Operations::CallbackServ
 
   void take_up(const std::shared_ptr<LogsStream>& stream) {
     const control::LogsRequest& request = stream->request();
+    // How lines are shown is known when the hosts have come.
+    if (request.follow() && overview_.phase() == Overview::Phase::kGathering) return waiting_.push_back(stream);
     stream->begin(run_.logs_header());
     const auto& lines = overview_.lines();
     auto from = lines.begin();
@@ -380,6 +384,7 @@ class Served final : public Operations, public control::Operations::CallbackServ
   std::vector<Descriptor> ends_;  // of guests' connections, beside gRPC's own; those that have gone are forgotten
   std::unique_ptr<ControlServer> server_;
   std::vector<std::shared_ptr<LogsStream>> followers_;  // shared with guests_ and gRPC, see Stream
+  std::vector<std::shared_ptr<LogsStream>> waiting_;    // followers, until the hosts have come
   std::vector<std::shared_ptr<WatchStream>> watchers_;
   TimePoint picture_at_{};
   uint64_t refused_ = 0;

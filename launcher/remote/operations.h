@@ -31,6 +31,7 @@ class Operations {
  public:
   static constexpr std::chrono::milliseconds kGoodbye{500};  // for guests to take what waits for them
   static constexpr std::chrono::seconds kPictureEvery{1};
+  static constexpr const char* kJustEnded = "the run has just ended";  // the answer to a question that came too late
 
   /// Who knows the answers.
   struct Run {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "launcher/control/control_channel.h"
+#include "launcher/remote/operations.h"
 #include "proto/control.grpc.pb.h"
 
 namespace rondo::launcher {
@@ -74,10 +75,14 @@ class Calling final : public RunCall {
                 launcher + " does not answer; if it is stopped: kill -CONT " + std::to_string(door_.launcher)};
       case grpc::StatusCode::UNIMPLEMENTED:
         return {comm::Code::kUnsupported, launcher + " is of another version of rondo: " + status.error_message()};
+      case grpc::StatusCode::UNAVAILABLE:
+        if (status.error_message() == Operations::kJustEnded)
+          return {comm::Code::kClosed, "the run " + door_.run + " has just ended: rondo logs " + door_.run};
+        [[fallthrough]];
       default:
         return {comm::Code::kPeerLost, launcher + " was killed, or ended while this terminal was too slow for it (" +
-                                           status.error_message() +
-                                           "); the run's folder has all lines: rondo logs latest"};
+                                           status.error_message() + "); the run's folder has all lines: rondo logs " +
+                                           door_.run};
     }
   }
 

@@ -29,6 +29,8 @@ const char* phase_name(control::RunPhase phase) {
       return "running";
     case control::RUN_PHASE_STOPPING:
       return "stopping";
+    case control::RUN_PHASE_SUSPENDED:
+      return "suspended";
     default:
       return "unknown";
   }
@@ -72,6 +74,7 @@ const control::TrainingState* newest(const control::RunDescription& run) {
 std::string rank_state(const control::RankState& rank) {
   if (rank.has_ending()) {
     const auto& ending = rank.ending();
+    if (ending.lost()) return "lost";
     return ending.signal() != 0 ? "signal " + signal_text(ending.signal())
                                 : "exit " + std::to_string(ending.exit_code());
   }

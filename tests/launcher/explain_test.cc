@@ -84,6 +84,17 @@ TEST_F(Explain, NamesAStoppedRankOfARunningJob) {
   EXPECT_THAT(finding["text"].get<std::string>(), HasSubstr("is stopped (process state T: SIGSTOP or a debugger)"));
 }
 
+// The report on the first generation reads what the launcher itself still writes.
+TEST_F(Explain, KnowsARunThatWasStartedAgainToBeAlive) {
+  Launch launch(
+      {"run", "-n", "2", "--max-restarts", "1", RONDO_TEST_WORKER, "1:fail-until=1", "join", "out=ready", "wait"},
+      here());
+  ASSERT_TRUE(launch.wait_for("[rank 1] ready")) << launch.so_far().errors;
+  EXPECT_EQ(explained()["state"], "running");
+  launch.signal(SIGINT);
+  launch.wait();
+}
+
 TEST_F(Explain, NamesTheDeadAndWhatTheSurvivorsSaw) {
   EXPECT_EQ(run(3, {"join", "reduce=10", "1:kill", "reduce=20"}).exit_code, 137);
   const Outcome words = explain();

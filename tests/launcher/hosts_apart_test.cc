@@ -260,6 +260,19 @@ TEST_F(HostsApart, ALauncherThatStaysStoppedKeepsTheJobStopped) {
   expect_all_end_well();
 }
 
+TEST_F(HostsApart, CtrlZAtAnAgentWhileTheCoordinatorIsStoppedStopsNothingMore) {
+  begin(kStopped);
+  ASSERT_TRUE(all_say("ready"));
+  first_->signal(SIGTSTP);
+  ASSERT_TRUE(eventually(20s, [&] { return all_are(true, *first_); }));
+  second_->signal(SIGTSTP);
+  ASSERT_TRUE(second_->wait_for("not stopped: the coordinator at ")) << second_->so_far().errors;
+  first_->signal(SIGCONT);
+  ASSERT_TRUE(eventually(20s, [&] { return all_are(false, *second_); })) << first_->so_far().errors;
+  go();
+  expect_all_end_well();
+}
+
 TEST_F(HostsApart, ACoordinatorThatIsKilledWhileTheJobIsStoppedEndsTheRanksOfEveryHost) {
   begin({"out=ready", "wait"});
   ASSERT_TRUE(all_say("ready"));

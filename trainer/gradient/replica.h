@@ -34,7 +34,10 @@ class Replica {
   /// a reduction: for the second nothing has happened since.
   Verdict reach_step_point(torch::optim::Optimizer& optimizer);
   /// The same for one of several evaluations in a step of `optimizer`: a reduction of its own, and no step is counted.
-  Verdict reach_evaluation(torch::optim::Optimizer& optimizer);
+  /// `failed`: what this rank's evaluation threw, or null; it counts as failed unless its backward came to its end.
+  Verdict reach_evaluation(torch::optim::Optimizer& optimizer, const std::exception_ptr& failed);
+  /// Throws `error`, which is about a step that is over: to catch it is no reason to give the next one up.
+  [[noreturn]] void throw_seen(const std::exception_ptr& error);
   /// Throws when reduced gradients would be cleared without a step point.
   void before_zero_grad(torch::optim::Optimizer& optimizer);
 
@@ -47,6 +50,7 @@ class Replica {
  private:
   std::optional<std::string> new_exception_text();
   void look_for_exception();
+  Verdict complete_reduction();
   comm::Result<std::vector<GradientParameter>> adopt_model(const std::string& occasion);
   comm::Status synchronise_buffers(const StepRecord& agreed);
 
@@ -62,6 +66,7 @@ class Replica {
   std::exception_ptr seen_exception_ = std::current_exception();
   Verdict last_verdict_ = Verdict::kApply;
   std::set<const void*> stepped_;  // the optimizers that have it; empty: none may take it any more
+  std::set<const void*> leaders_;  // those that last completed a reduction which a backward here was part of
 };
 
 }  // namespace rondo::trainer

@@ -131,19 +131,29 @@ void StepGate::before_evaluations() {
       ExitCode::kUsage);
 }
 
-at::Tensor StepGate::evaluated(torch::optim::Optimizer& optimizer, const at::Tensor& loss) {
-  if (replica_->reach_evaluation(optimizer) != Verdict::kApply) {
-    throw Error(
-        "a rank could not do this evaluation of step(closure), so the step ends on all ranks; what kept it is logged. "
-        "Parameters and optimizer state are as the optimizer left them, equal on all ranks: catch this where that "
-        "rank's exception is caught, and go on with the next batch");
-  }
+at::Tensor StepGate::evaluated(torch::optim::Optimizer& optimizer, const at::Tensor& loss, std::exception_ptr failed) {
+  const Verdict verdict = replica_->reach_evaluation(optimizer, failed);
   // A weighed loss is multiplied by its weight already. That of an empty batch is no number.
   const double weight = replica_->reducer().statistics().weight;
-  std::vector<double> sums{weight > 0 ? loss.item<double>() : 0.0, weight};
-  throw_if_error(
-      comm::all_reduce(replica_->job().model_group(), comm::view(sums), comm::ReduceOp::kSum, {.tag = "loss"}).wait());
-  return at::full({}, sums[1] > 0 ? sums[0] / sums[1] : 0.0, loss.options().requires_grad(false));
+  if (!failed && weight > 0 && !loss.defined()) {
+    failed = std::make_exception_ptr(
+        Error("the closure of step() returned no loss; that is for ranks without data", ExitCode::kUsage));
+  }
+  std::vector<double> sums{!failed && weight > 0 ? loss.item<double>() : 0.0, weight, failed ? 1.0 : 0.0};
+  if (verdict == Verdict::kApply) {
+    throw_if_error(
+        comm::all_reduce(replica_->job().model_group(), comm::view(sums), comm::ReduceOp::kSum, {.tag = "loss"})
+            .wait());
+  }
+  if (failed) replica_->throw_seen(failed);
+  if (verdict != Verdict::kApply || sums[2] > 0) {
+    replica_->throw_seen(std::make_exception_ptr(
+        Error("a rank could not do this evaluation of step(closure), so the step ends on all ranks; its own message "
+              "says why. Parameters and optimizer state are as the optimizer left them, equal on all ranks: catch this "
+              "where that rank's exception is caught, and go on with the next batch")));
+  }
+  const auto options = loss.defined() ? loss.options().requires_grad(false) : at::TensorOptions();
+  return at::full({}, sums[1] > 0 ? sums[0] / sums[1] : 0.0, options);
 }
 
 void StepGate::after_evaluations() {

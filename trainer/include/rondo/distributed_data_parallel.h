@@ -112,10 +112,11 @@ class DistributedDataParallel {
   /// This rank cannot do the step under way, for example because its forward threw and the program goes on. Its next
   /// step point or zero_grad() then makes all ranks skip the step and log `cause`. A backward that threw needs no call,
   /// nor does a step point or zero_grad() inside the catch block. Throws after a backward that came to its end: the
-  /// others apply that step.
+  /// others apply that step. Not for exceptions behind the step point: it would skip the next step.
   void skip_step(const std::string& cause);
-  /// The step point of a plain LibTorch optimizer.
-  void step(torch::optim::Optimizer& optimizer);
+  /// The step point of a plain LibTorch optimizer. False: all ranks skip the step; then a rate schedule or an average
+  /// of a plain optimizer must not move either.
+  bool step(torch::optim::Optimizer& optimizer);
 
   /// Of the last synced backward; zeros before the first one.
   StepStatistics statistics() const;

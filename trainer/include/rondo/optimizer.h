@@ -4,6 +4,7 @@
 #include <torch/optim/optimizer.h>
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -55,9 +56,10 @@ class StepGate {
   void before_zero_grad(torch::optim::Optimizer& optimizer);
 
   // A step that evaluates its loss itself. The first throws where there are rules: such a step has no one gradient. The
-  // second gives the mean loss; it throws, on all ranks, when one of them could not do the evaluation.
+  // second gives the mean loss; it throws, on all ranks, when one of them could not do the evaluation. `failed`: what
+  // this rank's threw, or null.
   void before_evaluations();
-  at::Tensor evaluated(torch::optim::Optimizer& optimizer, const at::Tensor& loss);
+  at::Tensor evaluated(torch::optim::Optimizer& optimizer, const at::Tensor& loss, std::exception_ptr failed);
   void after_evaluations();
 
  private:
@@ -70,7 +72,7 @@ class StepGate {
 };
 
 /// What moves after a step, such as a schedule: it stays where it is when all ranks skipped the step, and so equal to
-/// that of a rank whose exception went past it.
+/// that of a rank whose exception went past it. For rondo::Optimizers; see DistributedDataParallel::step() for others.
 class StepFollower {
  public:
   /// `optimizer` must outlive this. Another one than a rondo::Optimizer is taken to apply each step.
@@ -89,11 +91,13 @@ class StepFollower {
 /// the wrapper are O's own. A parameter listed twice in a group is stepped once.
 ///
 /// A wrapper may have several: the first that steps after a backward completes the reduction, the others take its
-/// verdict. Each iteration has them step in the same order.
+/// verdict. Each iteration has them step in the same order. Losses that are trained in turn, each with an optimizer,
+/// are better off with a wrapper each: a rank that never had data cannot tell the one from the other.
 ///
 /// step(closure), for LBFGS: every evaluation is reduced, and the optimizer is given the mean of the loss over all
-/// ranks, with the weights of the gradients, so that all decide alike. An evaluation that a rank could not do ends the
-/// step on all ranks by an exception; parameters and state are then as the optimizer left them, equal on all ranks.
+/// ranks, with the weights of the gradients, so that all decide alike; with weigh() the closure returns what weigh()
+/// returned. An evaluation that a rank could not do ends the step on all ranks by an exception, which asks for nothing
+/// more than to be caught; parameters and state are then as the optimizer left them, equal on all ranks.
 template <typename O>
 class Optimizer final : public O, public trainer::StepGate {
  public:
@@ -108,7 +112,16 @@ class Optimizer final : public O, public trainer::StepGate {
   torch::Tensor step(LossClosure closure = nullptr) override {
     if (!closure) return this->pass(*this) ? O::step(nullptr) : torch::Tensor();
     this->before_evaluations();
-    torch::Tensor first_loss = O::step([&] { return this->evaluated(*this, closure()); });
+    torch::Tensor first_loss = O::step([&] {
+      torch::Tensor loss;
+      std::exception_ptr failed;
+      try {
+        loss = closure();
+      } catch (...) {
+        failed = std::current_exception();
+      }
+      return this->evaluated(*this, loss, std::move(failed));
+    });
     this->after_evaluations();
     return first_loss;
   }

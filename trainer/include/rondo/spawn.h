@@ -31,6 +31,7 @@ struct SpawnOutcome {
 /// are killed then; when the parent dies, the kernel kills them all. INT, TERM and USR1 to the parent do not end it
 /// meanwhile: it passes them on to the ranks, where rondo::Requests hears them; the second INT or TERM kills all ranks.
 /// In a rank: returns nothing, at once.
+/// A signal to the whole process group reaches the ranks twice, and so as the second: send it to the parent.
 /// Call it first in main, on a thread that lives as long as the call. Throws rondo::Error (usage, or what the operating
 /// system lacks), with no rank left running.
 std::optional<SpawnOutcome> spawn(int argc, char** argv, const SpawnOptions& options = {});
