@@ -220,6 +220,9 @@ TEST(Mpi, WaitsForNobodyAtTheEndOnceTheJobFailed) {
 }
 
 TEST(Mpi, AJobThatFailsWhileItIsFinishedEndsAllTheSame) {
+#ifdef __SANITIZE_THREAD__
+  GTEST_SKIP() << "a thread inside MPI_Finalize is left there for good, which the sanitizer calls a leak";
+#endif
   Pair pair;
   pair.fake.hold_finish();  // as where a rank dies before it comes there
   const auto failed = [&] { return pair.fake.finishing() == 2; };
