@@ -9,7 +9,6 @@
 #include "launcher/agent/ask.h"
 #include "launcher/agent/programs.h"
 #include "launcher/base/exit_codes.h"
-#include "launcher/base/version.h"
 #include "launcher/cli/flag_sources.h"
 #include "launcher/cli/options.h"
 #include "launcher/cli/rendezvous_flags.h"
@@ -108,16 +107,8 @@ int over_hosts(const CLI::App& app, const DoctorFlags& flags, const Meeting& mee
   job.hosts = meeting.hosts;
   job.master = meeting.master;
   job.run_id = flags.run.rdzv_id;
-  std::vector<std::string> command{"rondo", "doctor"};
-  command.insert(command.end(), typed.begin(), typed.end());
   job.display.rank_zero = DisplayOptions::RankZero::kBare;
-  job.folder = {.name = "doctor",
-                .directory = scratch.path() + "/run",
-                .log_directory = {},
-                .command = std::move(command),
-                .config_toml = {},
-                .version_json = version_json(),
-                .run_id = {}};
+  job.folder = scratch.run_folder(typed);
   const auto code = run_job(job);
   if (code.ok()) return *code;
   std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), code.status().message().c_str());

@@ -18,7 +18,6 @@
 namespace rondo::launcher {
 namespace {
 
-constexpr std::chrono::seconds kAnswerWithin{5};
 constexpr int kMostRanksOfAJob = 1 << 20;
 constexpr int kMostTail = 1'000'000;
 
@@ -103,7 +102,7 @@ class Shown {
 int show_live(const RunDoor& door, const control::LogsRequest& request) {
   const auto call = RunCall::open(door);
   if (!call.ok()) return refuse(call.status());
-  if (const auto answers = (*call)->describe(comm::after(kAnswerWithin)); !answers.ok())
+  if (const auto answers = (*call)->describe(comm::after(RunCall::kAnswerWithin)); !answers.ok())
     return refuse(answers.status());
   Shown shown;
   const comm::Status ended = (*call)->logs(request, [&](const control::LogsSays& says) {

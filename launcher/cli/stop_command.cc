@@ -19,8 +19,6 @@
 namespace rondo::launcher {
 namespace {
 
-constexpr std::chrono::seconds kAnswerWithin{5};
-
 const char* const kUsage = "rondo stop [RUN] [--signal NAME] [--wait]";
 const char* const kPurpose = "Stops a run, or sends it another signal, as if its launcher had got that.";
 const char* const kFooter =
@@ -113,9 +111,9 @@ int stop_command(const std::vector<std::string>& arguments) {
   const Descriptor process(static_cast<int>(::syscall(SYS_pidfd_open, door->launcher, 0)));
   const auto call = RunCall::open(*door);
   if (!call.ok()) return refuse(call.status());
-  const auto run = (*call)->describe(comm::after(kAnswerWithin));
+  const auto run = (*call)->describe(comm::after(RunCall::kAnswerWithin));
   if (!run.ok()) return refuse(run.status());
-  const auto answer = (*call)->stop(signal, comm::after(kAnswerWithin));
+  const auto answer = (*call)->stop(signal, comm::after(RunCall::kAnswerWithin));
   if (!answer.ok()) return refuse(answer.status());
   if (!answer->accepted()) return refuse({comm::Code::kInvalidArgument, door->run + ": " + answer->text()});
   std::printf("%s: %s\n", door->run.c_str(), answer->text().c_str());

@@ -14,8 +14,6 @@
 namespace rondo::launcher {
 namespace {
 
-constexpr std::chrono::seconds kAnswerWithin{5};
-
 constexpr int kMostPictures = 5;  // --once waits so long for what the ranks use
 
 const char* const kUsage = "rondo top [RUN] [--once] [--json]";
@@ -73,7 +71,7 @@ int top_command(const std::vector<std::string>& arguments) {
   if (!door.ok()) return refuse(door.status());
   const auto call = RunCall::open(*door);
   if (!call.ok()) return refuse(call.status());
-  if (const auto answers = (*call)->describe(comm::after(kAnswerWithin)); !answers.ok())
+  if (const auto answers = (*call)->describe(comm::after(RunCall::kAnswerWithin)); !answers.ok())
     return refuse(answers.status());
 
   const bool redraw = !flags.json && !flags.once && ::isatty(STDOUT_FILENO) == 1;

@@ -9,7 +9,6 @@
 
 #include "launcher/base/exit_codes.h"
 #include "launcher/base/text.h"
-#include "launcher/base/version.h"
 #include "launcher/coordinator/job.h"
 #include "launcher/doctor/scratch.h"
 
@@ -110,21 +109,15 @@ int diagnose_program(const ProgramDoctor& doctor) {
     print(diagnoses_text(refusal), diagnoses_json(refusal));
     return kExitPreflight;
   }
-  std::vector<std::string> command{"rondo", "doctor", "--program", "--"};
-  command.insert(command.end(), doctor.words.begin(), doctor.words.end());
+  std::vector<std::string> typed{"--program", "--"};
+  typed.insert(typed.end(), doctor.words.begin(), doctor.words.end());
   ::setenv("RONDO_CHECK", scratch.path().c_str(), 1);  // the ranks inherit it
   JobRequest job;
   job.program = doctor.path;
   job.arguments = doctor.words;
   job.ranks = doctor.ranks;
   for (int rank = 0; rank < doctor.ranks; ++rank) job.display.hidden.insert({rank, Channel::kOutput});
-  job.folder = {.name = "doctor",
-                .directory = scratch.path() + "/run",
-                .log_directory = {},
-                .command = std::move(command),
-                .config_toml = {},
-                .version_json = version_json(),
-                .run_id = {}};
+  job.folder = scratch.run_folder(typed);
   const auto code = run_job(job);
   if (!code.ok()) {
     std::fprintf(stderr, "rondo doctor: %s\n", code.status().message().c_str());

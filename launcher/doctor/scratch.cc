@@ -3,6 +3,9 @@
 #include <stdlib.h>
 
 #include <filesystem>
+#include <utility>
+
+#include "launcher/base/version.h"
 
 namespace rondo::launcher {
 
@@ -15,6 +18,18 @@ Scratch::Scratch() {
 Scratch::~Scratch() {
   std::error_code error;
   if (made_) std::filesystem::remove_all(path_, error);
+}
+
+RunFolderOptions Scratch::run_folder(const std::vector<std::string>& words) const {
+  std::vector<std::string> command{"rondo", "doctor"};
+  command.insert(command.end(), words.begin(), words.end());
+  return {.name = "doctor",
+          .directory = path_ + "/run",
+          .log_directory = {},
+          .command = std::move(command),
+          .config_toml = {},
+          .version_json = version_json(),
+          .run_id = {}};
 }
 
 Diagnosis Scratch::refusal(const std::string& subject) const {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
+#include "launcher/agent/run_folder.h"
 #include "launcher/doctor/diagnosis.h"
 
 namespace rondo::launcher {
@@ -15,6 +17,8 @@ class Scratch {
   Scratch& operator=(const Scratch&) = delete;
   bool made() const { return made_; }
   const std::string& path() const { return path_; }
+  /// For a run whose folder goes with this one. `words`: what was typed behind "rondo doctor".
+  RunFolderOptions run_folder(const std::vector<std::string>& words) const;
   /// What to say when none could be made.
   Diagnosis refusal(const std::string& subject) const;
 

@@ -4,6 +4,7 @@
 /// none).
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 
@@ -15,6 +16,8 @@ namespace rondo::launcher {
 
 class RunCall {
  public:
+  static constexpr std::chrono::seconds kAnswerWithin{5};  // a launcher that is not stopped
+
   /// kPeerLost: nobody is there any more. kUnauthenticated: somebody else's process is.
   static comm::Result<std::unique_ptr<RunCall>> open(const RunDoor& door);
   virtual ~RunCall() = default;

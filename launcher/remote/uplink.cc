@@ -130,7 +130,7 @@ class Connected final : public Uplink {
     send(std::move(says));
   }
   std::optional<TimePoint> next_moment() const override {
-    if (!records_.empty() && !congested()) return TimePoint();
+    if (stream_ && !records_.empty() && !congested()) return TimePoint();
     if (!lines_since_) return beat_at_;
     const TimePoint lines_at = *lines_since_ + kBatchFor;
     return beat_at_ ? std::min(*beat_at_, lines_at) : lines_at;
