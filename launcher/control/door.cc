@@ -79,12 +79,14 @@ class Door::Keeper {
   }
 
   void refuse(const std::string& address, const comm::Status& why) {
-    const uint64_t number = ++door_.refused_;
-    if (!options_.on_refused || !worth_telling(number)) return;
-    const std::string count = number <= 10 ? "" : " (refusal number " + std::to_string(number) + ")";
-    options_.on_refused({why.code(),
-                         "refused a connection from " + address + ": " + why.message() + count,
-                         {.operation = "control plane"}});
+    const uint64_t number = door_.refused_ + 1;  // counted below, so that who sees the count finds it told
+    if (options_.on_refused && worth_telling(number)) {
+      const std::string count = number <= 10 ? "" : " (refusal number " + std::to_string(number) + ")";
+      options_.on_refused({why.code(),
+                           "refused a connection from " + address + ": " + why.message() + count,
+                           {.operation = "control plane"}});
+    }
+    door_.refused_ = number;
   }
 
   void welcome(Listening& at, comm::TimePoint now) {

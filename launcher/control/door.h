@@ -60,6 +60,7 @@ class Door {
   /// In the order of the options, with real ports.
   const std::vector<comm::Address>& addresses() const { return addresses_; }
   uint64_t guests() const { return guests_; }
+  /// Refused so far; on_refused has been told of each of them.
   uint64_t refused() const { return refused_; }
 
   /// Lets nobody in any more, waits for the tunnels to end, which they do when whoever got their ends closes these, and
