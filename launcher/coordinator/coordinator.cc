@@ -290,7 +290,7 @@ void Coordinator::resume_ranks() {
     const comm::Duration stopped_for = Clock::now() - *std::exchange(suspended_at_, std::nullopt);
     for (std::optional<TimePoint>* moment : {&judge_at_, &terminate_at_, &kill_at_, &give_up_at_, &last_end_})
       if (*moment) **moment += stopped_for;
-    flights_.shift(stopped_for);
+    flights_.renew({Clock::now() + kFlightsWithin});
     events_.write("resume", {{"stopped_ms", std::chrono::duration_cast<milliseconds>(stopped_for).count()}});
   }
   for (AgentOrders* agent : agents_) agent->resume();
@@ -338,26 +338,35 @@ void Coordinator::announce_verdict(TimePoint now) {
 
 void Coordinator::write_flights(const char* cause) {
   std::set<int> all;
-  std::vector<int> of_lost_hosts;
+  std::vector<int> out_of_reach;
   for (size_t rank = 0; rank < ranks_.size(); ++rank) {
     all.insert(static_cast<int>(rank));
-    if (ranks_[rank].host_lost) of_lost_hosts.push_back(static_cast<int>(rank));
+    if (ranks_[rank].host_lost || launcher_stopped(ranks_[rank])) out_of_reach.push_back(static_cast<int>(rank));
   }
   const TimePoint now = Clock::now();
   const uint64_t number = flights_.order(cause, std::move(all), {now + kFlightsWithin});
-  flights_.lost(of_lost_hosts);
+  flights_.lost(out_of_reach);
   for (AgentOrders* agent : agents_) agent->write_flights(number);
   settle_flights(now);
+}
+
+/// It sends nothing until it goes on. This one here has never been stopped when it asks.
+bool Coordinator::launcher_stopped(const Rank& rank) const {
+  return std::ranges::any_of(holders_, [&](size_t host) { return host > 0 && rank.host == &hosts_[host].name; });
+}
+
+std::string Coordinator::why_no_record(const Rank& rank) const {
+  const std::string host = "host " + *rank.host;
+  if (rank.host_lost) return host + " is lost";
+  if (launcher_stopped(rank)) return "the launcher on " + host + " is stopped";
+  return "its flight record did not come from " + host + " in " + duration_text(nanoseconds(kFlightsWithin));
 }
 
 /// A request is answered also when no rank ever recorded anything.
 void Coordinator::settle_flights(TimePoint now) {
   for (const FlightGathering::Gathered& gathered : flights_.take_settled(now)) {
     for (const int rank : gathered.recorded) at(rank).no_record.clear();
-    for (const int rank : gathered.missing)
-      at(rank).no_record = at(rank).host_lost ? "host " + *at(rank).host + " is lost"
-                                              : "its flight record did not come from host " + *at(rank).host + " in " +
-                                                    duration_text(nanoseconds(kFlightsWithin));
+    for (const int rank : gathered.missing) at(rank).no_record = why_no_record(at(rank));
     const bool nothing = gathered.recorded.empty() && gathered.missing.empty() && gathered.errors.empty();
     if (nothing && gathered.cause != "request") continue;
     events_.write("flight", {{"cause", gathered.cause},
@@ -376,9 +385,9 @@ void Coordinator::stop_ranks(int signal, TimePoint now) {
 void Coordinator::on_time(TimePoint now) {
   display_.flush_due(now);
   console_.flush();
+  settle_flights(now);
   if (suspended_at_) return wait_for_the_moving(now);
   decide(now);
-  settle_flights(now);
   if (!looked_ && ranks_finished(now)) look_for_the_last_time(now);
   if (!any_alive()) return;
   if (terminate_at_ && *terminate_at_ <= now && !kill_at_) {
@@ -401,6 +410,7 @@ std::optional<TimePoint> Coordinator::next_moment(TimePoint now) const {
   if (console_.waiting()) consider(now + kConsoleRetry);
   if (suspended_at_) {
     if (!moving_.empty()) consider(still_by_.at);
+    consider(flights_.next_moment());
     return next;
   }
   if (!culprit_) consider(judge_at_);

@@ -111,6 +111,8 @@ class Coordinator final : public AgentEvents {
   void announce_verdict(comm::TimePoint now);
   void stop_ranks(int signal, comm::TimePoint now);
   void write_flights(const char* cause);
+  bool launcher_stopped(const Rank& rank) const;
+  std::string why_no_record(const Rank& rank) const;
   void settle_flights(comm::TimePoint now);
   void wait_for_the_moving(comm::TimePoint now);
   void resume_ranks();

@@ -53,8 +53,8 @@ std::optional<comm::TimePoint> FlightGathering::next_moment() const {
   return next;
 }
 
-void FlightGathering::shift(comm::Duration stopped_for) {
-  for (auto& [number, order] : orders_) order.by.at += stopped_for;
+void FlightGathering::renew(comm::Deadline by) {
+  for (auto& [number, order] : orders_) order.by = by;
 }
 
 }  // namespace rondo::launcher

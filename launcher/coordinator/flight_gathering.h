@@ -37,8 +37,8 @@ class FlightGathering {
   std::vector<Gathered> take_settled(comm::TimePoint now);
   std::optional<comm::TimePoint> next_moment() const;
   bool empty() const { return orders_.empty(); }
-  /// Everybody stood still for so long.
-  void shift(comm::Duration stopped_for);
+  /// Everybody stood still, and goes on: what is awaited may come until then.
+  void renew(comm::Deadline by);
 
  private:
   struct Order {

@@ -266,16 +266,22 @@ class Served final : public Operations, public control::Operations::CallbackServ
  private:
   void let_in() {
     while (const auto stream = listener_->accept()) {
-      if (const comm::Status may = may_enter(*stream); !may.ok()) {
-        if (worth_telling(++refused_)) run_.on_refused(may);
-        continue;
-      }
-      auto end = own_descriptor(*stream), kept = own_descriptor(*stream);
-      if (!end.ok() || !kept.ok()) continue;
-      std::erase_if(ends_, [](const Descriptor& one) { return has_gone(one); });
-      ends_.push_back(*std::move(kept));
-      admit_(*std::move(end), "a terminal");
+      const comm::Status entered = welcome(*stream);
+      if (!entered.ok() && worth_telling(++refused_)) run_.on_refused(entered);
     }
+  }
+
+  comm::Status welcome(const comm::Stream& stream) {
+    RONDO_TRY(may_enter(stream));
+    std::erase_if(ends_, [](const Descriptor& one) { return has_gone(one); });
+    if (ends_.size() >= kMostGuests)
+      return {comm::Code::kResource, "there are " + std::to_string(kMostGuests) + " terminals already"};
+    auto end = own_descriptor(stream), kept = own_descriptor(stream);
+    RONDO_TRY(end);
+    RONDO_TRY(kept);
+    ends_.push_back(*std::move(kept));
+    admit_(*std::move(end), "a terminal");
+    return {};
   }
 
   /// On gRPC's thread: `answer` is called on the main thread, and the reply sent.

@@ -29,6 +29,7 @@ namespace rondo::launcher {
 
 class Operations {
  public:
+  static constexpr size_t kMostGuests = 64;                  // at once; each costs descriptors and a buffer of lines
   static constexpr std::chrono::milliseconds kGoodbye{500};  // for guests to take what waits for them
   static constexpr std::chrono::seconds kPictureEvery{1};
   static constexpr const char* kJustEnded = "the run has just ended";  // the answer to a question that came too late

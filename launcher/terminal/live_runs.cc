@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "launcher/cli/nearest_name.h"
+#include "launcher/explain/live_run.h"
 
 namespace rondo::launcher {
 namespace {
@@ -62,10 +63,15 @@ comm::Result<RunDoor> find_live_run(const std::string& word) {
   std::error_code error;
   for (const fs::path& folder : {fs::path("runs") / word, fs::path(word)}) {
     if (word.empty() || !fs::exists(folder / "events.jsonl", error)) continue;
-    // Of runs/latest the run that it leads to. No other one, whose id only begins like this, is meant.
-    const std::string name = fs::canonical(folder, error).filename().string().substr(0, RunDoor::kLongestRun);
-    if (std::ranges::find(runs, name, &RunDoor::run) == runs.end()) return refusal("the run " + name + " has ended");
-    return choose_run(name, runs);
+    // Of runs/latest the run that it leads to. Not one that only has the same id, in another folder.
+    const std::string name = fs::canonical(folder, error).filename().string();
+    const auto launcher = launcher_of(folder.string());
+    if (!launcher) return refusal("the run " + name + " has ended");
+    const auto meant = std::ranges::find(runs, *launcher, &RunDoor::launcher);
+    if (meant != runs.end()) return *meant;
+    return refusal("the run " + name + " (pid " + std::to_string(*launcher) +
+                   ") goes on, but not where this terminal reaches it: it is another user's or another network "
+                   "namespace's, or its events.jsonl says why it has no door");
   }
   return choose_run(word, runs);
 }

@@ -237,6 +237,11 @@ TEST_F(HostsApart, CtrlZAtAnotherAgentStopsTheWholeJobAndItGoesOnWithIt) {
   second_->signal(SIGTSTP);
   ASSERT_TRUE(eventually(20s, [&] { return all_are(true, *second_); }));
   ASSERT_TRUE(first_->wait_for("rondo: all ranks are stopped with the launcher on host "));
+  EXPECT_TRUE(explained().is_object()) << "a job that stands still can be looked at";
+  const std::vector<json> looked = events("flight");
+  ASSERT_EQ(looked.size(), 1u);
+  EXPECT_EQ(looked[0]["ranks"], json({0, 1}));
+  EXPECT_EQ(looked[0]["missing"], json({2, 3}));
   // Longer than a coordinator waits for an agent that says nothing.
   EXPECT_FALSE(eventually(13s, [&] { return !all_are(true, *second_); })) << "one went on by itself";
   second_->signal(SIGCONT);

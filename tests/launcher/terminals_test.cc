@@ -10,6 +10,7 @@
 #include <future>
 #include <nlohmann/json.hpp>
 
+#include "launcher/remote/operations.h"
 #include "launcher/remote/run_call.h"
 #include "launcher/terminal/live_runs.h"
 #include "tests/launcher/support/events.h"
@@ -134,6 +135,10 @@ TEST_F(Terminals, NameWhatIsNotThere) {
   EXPECT_THAT(terminal({"stop", name_of(run), "--signal", "USR1", "--wait"}).errors, HasSubstr("ends no run"));
   EXPECT_THAT(terminal({"logs", name_of(run), "--ranks", "all"}).errors, HasSubstr("expected ranks"));
   EXPECT_THAT(lines_of(terminal({"completion", "--words", "stop"}).output), Contains(door_of(run).run));
+  const std::string namesake = folder_.path() / "elsewhere" / door_of(run).run;  // an ended run of another folder
+  std::filesystem::create_directories(namesake);
+  std::ofstream(namesake + "/events.jsonl") << "";
+  EXPECT_THAT(terminal({"stop", namesake}).errors, HasSubstr("has ended"));
   go();
   EXPECT_EQ(run.wait().exit_code, 0);
   EXPECT_THAT(terminal({"top", "latest"}).errors, HasSubstr("has ended"));
@@ -255,6 +260,26 @@ TEST_F(Terminals, ThatDoNotReadLoseLinesAndNobodyWaitsForThem) {
   all_said.set_value();
   EXPECT_EQ(guest.get().code(), comm::Code::kPeerLost) << "it was not waited for";
   EXPECT_LT(lines, 2u + 4 * 10000);
+}
+
+TEST_F(Terminals, MoreThanTheRunTakesAreRefusedUntilOneLeaves) {
+  Launch run = job({"out=ready", "until=go"});
+  ASSERT_TRUE(run.wait_for("[rank 0] ready"));
+  const auto env = comm::real_env();
+  std::vector<std::unique_ptr<comm::Stream>> guests;
+  for (size_t at = 0; at <= launcher::Operations::kMostGuests; ++at) {
+    auto stream = env->dial(launcher::address_of(door_of(run)));
+    ASSERT_TRUE(stream.ok()) << stream.status().text();
+    guests.push_back(*std::move(stream));
+  }
+  EXPECT_TRUE(eventually(10s, [&] {
+    return read_file(latest() / "events.jsonl").find("there are 64 terminals already") != std::string::npos;
+  }));
+  EXPECT_EQ(terminal({"stop", name_of(run), "--signal", "USR1"}).exit_code, 3);
+  guests.clear();
+  EXPECT_THAT(terminal({"top", name_of(run), "--once"}).output, HasSubstr("RANK  HOST"));
+  go();
+  EXPECT_EQ(run.wait().exit_code, 0);
 }
 
 TEST_F(Terminals, OfAnotherUserAreNotLetIn) {

@@ -61,7 +61,7 @@ TEST(FlightGathering, KeepsOrdersApart) {
   ASSERT_EQ(settled.size(), 1u);
   EXPECT_EQ(settled[0].cause, "failure");
   EXPECT_THAT(settled[0].errors, ElementsAre("no space"));
-  flights.shift(5s);
+  flights.renew({kStart + 6s});
   EXPECT_THAT(flights.take_settled(kStart + 5s), IsEmpty()) << "time in which everybody stood still does not count";
   flights.taken(first, {}, {0, 1});
   settled = flights.take_settled(kStart);
