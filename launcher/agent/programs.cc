@@ -37,6 +37,18 @@ comm::Status wrong_program(const std::string& name, Kind kind) {
   return {comm::Code::kInvalidArgument, text};
 }
 
+/// Where a part of Rondo's may be.
+struct Places {
+  std::string beside, installed;
+};
+comm::Result<Places> places_of(const std::string& name) {
+  std::error_code error;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) return comm::Status(comm::Code::kIo, "cannot read /proc/self/exe: " + error.message());
+  return Places{.beside = self.parent_path() / name,
+                .installed = (self.parent_path() / RONDO_LIBEXEC_FROM_BIN / name).lexically_normal()};
+}
+
 }  // namespace
 
 comm::Result<std::string> find_program(const std::string& name) {
@@ -58,15 +70,17 @@ comm::Result<std::string> find_program(const std::string& name) {
 }
 
 comm::Result<std::string> find_part(const std::string& name) {
-  std::error_code error;
-  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (error) return comm::Status(comm::Code::kIo, "cannot read /proc/self/exe: " + error.message());
-  const auto beside = self.parent_path() / name;
-  if (kind_of(beside.string()) == Kind::kProgram) return beside.string();
-  const auto installed = (self.parent_path() / RONDO_LIBEXEC_FROM_BIN / name).lexically_normal();
-  if (kind_of(installed.string()) == Kind::kProgram) return installed.string();
-  return comm::Status(comm::Code::kResource, "'" + name + "' is neither at " + beside.string() + " nor at " +
-                                                 installed.string() + ": this build or installation is incomplete");
+  const auto places = places_of(name);
+  RONDO_TRY(places);
+  for (const std::string& place : {places->beside, places->installed})
+    if (kind_of(place) == Kind::kProgram) return place;
+  return comm::Status(comm::Code::kResource, "'" + name + "' is neither at " + places->beside + " nor at " +
+                                                 places->installed + ": this build or installation is incomplete");
+}
+
+bool has_part(const std::string& name) {
+  const auto places = places_of(name);
+  return places.ok() && (kind_of(places->beside) != Kind::kMissing || kind_of(places->installed) != Kind::kMissing);
 }
 
 comm::Result<std::string> find_trainer() {

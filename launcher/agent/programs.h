@@ -14,6 +14,9 @@ comm::Result<std::string> find_program(const std::string& name);
 /// The path of one of Rondo's own programs ("rondo-exec"): beside this program, else in ../libexec/rondo.
 comm::Result<std::string> find_part(const std::string& name);
 
+/// Whether that file, a program or a module ("rondo-mpi-mpich.so"), is there.
+bool has_part(const std::string& name);
+
 /// The path of `rondo-train`; RONDO_TRAIN names another one: builds of one's own, and tests.
 comm::Result<std::string> find_trainer();
 

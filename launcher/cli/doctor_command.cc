@@ -3,7 +3,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 
 #include "launcher/agent/ask.h"
@@ -127,17 +126,6 @@ int look_at_program(const CLI::App& app, const DoctorFlags& flags, const std::ve
                            .output = flags.json ? ProgramDoctor::Output::kJson : ProgramDoctor::Output::kText});
 }
 
-/// RONDO_ and PET_ variables say what the command line does not.
-comm::Result<FlagSources> read_meeting(const std::vector<std::string>& typed, DoctorFlags& flags) {
-  CLI::App app;
-  add_meeting_flags(app, flags.run, "");
-  auto sources = FlagSources::resolve(app, typed, "launch", [](const char* name) { return std::getenv(name); });
-  RONDO_TRY(sources);
-  if (!parse(app, sources->words()).go_on)
-    return comm::Status(comm::Code::kInvalidArgument, "the flags about how hosts meet cannot be read");
-  return sources;
-}
-
 }  // namespace
 
 void describe_doctor(const DescribeVerb& take) {
@@ -179,7 +167,7 @@ int doctor_command(const std::vector<std::string>& arguments) {
                            .timeout = std::chrono::duration<double>(flags.timeout_seconds),
                            .output = flags.json ? JobDoctor::Output::kJson : JobDoctor::Output::kText});
   }
-  const auto sources = read_meeting(split->flags, flags);
+  const auto sources = read_meeting(split->flags, flags.run);
   if (!sources.ok()) return usage_error(app, sources.status().message());
   std::vector<std::string> notes;
   const auto meeting = meeting_of(flags.run, *sources, notes);

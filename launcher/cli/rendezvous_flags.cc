@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 
 #include "launcher/cli/nearest_name.h"
@@ -158,6 +159,15 @@ void add_meeting_flags(CLI::App& app, RunFlags& flags, const char* group) {
   text("--rdzv-conf", flags.rdzv_conf, "LIST",
        "join_timeout=600,last_call_timeout=30: seconds to wait for hosts, and for more than MIN");
   text("--secret-file", flags.secret_file, "FILE", "of several hosts: the job's secret, by `rondo secret new FILE`");
+}
+
+comm::Result<FlagSources> read_meeting(const std::vector<std::string>& typed, RunFlags& flags) {
+  CLI::App app;
+  add_meeting_flags(app, flags, "");
+  auto sources = FlagSources::resolve(app, typed, "launch", [](const char* name) { return std::getenv(name); });
+  RONDO_TRY(sources);
+  if (!parse(app, sources->words()).go_on) return wrong("the flags about how hosts meet cannot be read");
+  return sources;
 }
 
 comm::Result<Meeting> meeting_of(const RunFlags& flags, const FlagSources& sources, Notes& notes) {

@@ -17,6 +17,9 @@ namespace rondo::launcher {
 /// --nnodes, --node-rank, --rdzv-endpoint, --rdzv-id, --rdzv-conf and --secret-file, in this group of the help.
 void add_meeting_flags(CLI::App& app, RunFlags& flags, const char* group);
 
+/// Reads them from `typed`, among whatever else is there; RONDO_ and PET_ variables say what it does not.
+comm::Result<FlagSources> read_meeting(const std::vector<std::string>& typed, RunFlags& flags);
+
 struct Meeting {
   std::optional<JobRequest::Hosts> hosts;  // empty: this host alone
   MeetingPoint::Master master;

@@ -11,6 +11,7 @@
 #include "launcher/base/text.h"
 #include "launcher/base/version.h"
 #include "launcher/cli/options.h"
+#include "launcher/cli/rendezvous_flags.h"
 #include "launcher/cli/run_flags.h"
 #include "launcher/cli/verbs.h"
 #include "launcher/cli/verify_runs.h"
@@ -27,6 +28,7 @@ std::string footer() {
          "  rondo train fmnist-cnn --nproc-per-node 4 epochs=1 batch=32\n"
          "  rondo train --check fmnist-cnn\n"
          "  rondo train fmnist-cnn --max-restarts 3      goes on from its newest checkpoint when a rank fails\n"
+         "  rondo train fmnist-cnn --nnodes 2 --rdzv-endpoint HOST:29400 --secret-file FILE      on both hosts\n"
          "  rondo train --resume latest\n"
          "  rondo train --eval-only --resume latest\n"
          "  rondo train fmnist-mlp --verify --nproc-per-node 4\n\n"
@@ -36,16 +38,16 @@ std::string footer() {
 }
 
 struct TrainFlags {
-  JobFlags job{.ranks = "2", .run_dir = {}, .log_dir = {}, .grace_seconds = 10};
-  RankFlags rank;
+  RunFlags run;  // of these: about the job, its ranks and where hosts meet
   std::string recipe, resume;
   bool eval_only = false, check = false, list = false, json = false, verify = false;
   std::vector<std::string> settings;
 };
 
 void add_train_flags(CLI::App& app, TrainFlags& flags) {
-  add_job_flags(app, flags.job);
-  add_rank_flags(app, flags.rank);
+  flags.run.job.ranks = "2";
+  add_job_flags(app, flags.run.job);
+  add_rank_flags(app, flags.run.rank);
   app.add_option("--resume", flags.resume, "go on from the newest checkpoint of a run: its folder, or latest")
       ->type_name("RUN");
   app.add_flag("--eval-only", flags.eval_only, "measure the test accuracy, train nothing");
@@ -54,6 +56,7 @@ void add_train_flags(CLI::App& app, TrainFlags& flags) {
   app.add_flag("--list", flags.list, "the recipes there are");
   app.add_flag("--json", flags.json, "results as JSON on stdout");
   app.add_option("words", flags.settings, "RECIPE and key=value ...");
+  add_meeting_flags(app, flags.run, "several hosts, on each of them");
 }
 
 /// The first word without '=' is the recipe.
@@ -73,10 +76,11 @@ comm::Status take_recipe(TrainFlags& flags) {
   return {};
 }
 
-/// All ranks are on this host, so they share memory unless told otherwise.
-const char* transport_of(const std::vector<std::string>& settings) {
+/// The ranks of a host share memory unless told otherwise.
+const char* transport_of(const std::vector<std::string>& settings, bool several_hosts) {
   const bool tcp = std::find(settings.begin(), settings.end(), "transport=tcp") != settings.end();
-  return tcp ? "tcp" : "shm";
+  if (tcp) return "tcp";
+  return several_hosts ? "shm inside hosts and tcp across" : "shm";
 }
 
 /// What follows the program's name, for planning and for training alike.
@@ -108,11 +112,13 @@ void adopt_plan(const std::string& toml_text, TrainFlags& flags) {
 }
 
 /// What does not go together with --verify; empty: nothing.
-std::string verify_mistake(const TrainFlags& flags) {
+std::string verify_mistake(const TrainFlags& flags, const JobRequest& job) {
   if (!flags.resume.empty() || flags.eval_only || flags.check)
     return "--verify trains from the start: not with --resume, --eval-only or --check";
-  if (flags.rank.max_restarts != "0") return "--verify compares runs that nothing interrupts: not with --max-restarts";
-  if (!flags.job.log_dir.empty()) return "--verify makes several runs, which cannot share --log-dir";
+  if (flags.run.rank.max_restarts != "0")
+    return "--verify compares runs that nothing interrupts: not with --max-restarts";
+  if (!flags.run.job.log_dir.empty()) return "--verify makes several runs, which cannot share --log-dir";
+  if (job.hosts) return "--verify compares several runs on one host: not with --nnodes";
   if (flags.recipe.empty()) return "--verify: which recipe?";
   if (std::find(flags.settings.begin(), flags.settings.end(), "algorithm=ring") != flags.settings.end())
     return "--verify compares buckets of other sizes bit for bit, and the ring's order of sums follows the buckets";
@@ -143,19 +149,28 @@ int train_command(const std::vector<std::string>& arguments) {
   add_train_flags(app, flags);
   if (const Parsed parsed = parse(app, arguments); !parsed.go_on) return parsed.exit_code;
   if (const auto taken = take_recipe(flags); !taken.ok()) return usage_error(app, taken.message());
-  const auto ranks = parse_ranks(flags.job.ranks);
+  const auto ranks = parse_ranks(flags.run.job.ranks);
   if (!ranks.ok()) return usage_error(app, ranks.status().message());
-  const auto grace = parse_grace(flags.job.grace_seconds);
+  const auto grace = parse_grace(flags.run.job.grace_seconds);
   if (!grace.ok()) return usage_error(app, grace.status().message());
   JobRequest job;
   job.ranks = *ranks;
   job.grace = *grace;
   job.display.rank_zero = DisplayOptions::RankZero::kBare;
-  if (const auto applied = apply_rank_flags(flags.rank, job); !applied.ok()) return usage_error(app, applied.message());
+  if (const auto applied = apply_rank_flags(flags.run.rank, job); !applied.ok())
+    return usage_error(app, applied.message());
+  const auto sources = read_meeting(arguments, flags.run);
+  if (!sources.ok()) return usage_error(app, sources.status().message());
+  std::vector<std::string> notes;
+  const auto meeting = meeting_of(flags.run, *sources, notes);
+  if (!meeting.ok()) return usage_error(app, sources->with_origins(meeting.status().message()));
+  job.hosts = meeting->hosts;
+  job.master = meeting->master;
+  job.run_id = flags.run.rdzv_id;
   if (flags.recipe.empty() && flags.resume.empty() && !flags.settings.empty())
     return usage_error(app, "which recipe? It comes before the settings");
   if (flags.verify) {
-    if (const std::string mistake = verify_mistake(flags); !mistake.empty()) return usage_error(app, mistake);
+    if (const std::string mistake = verify_mistake(flags, job); !mistake.empty()) return usage_error(app, mistake);
   }
   const auto trainer = find_trainer();
   if (!trainer.ok()) return refuse(trainer.status());
@@ -179,27 +194,29 @@ int train_command(const std::vector<std::string>& arguments) {
                           .ranks = *ranks,
                           .batch = toml::parse(plan->output)["batch"].value_or(int64_t{1}),
                           .settings = flags.settings,
-                          .folder = flags.job.run_dir,
-                          .grace_seconds = flags.job.grace_seconds,
+                          .folder = flags.run.job.run_dir,
+                          .grace_seconds = flags.run.job.grace_seconds,
                           .json = flags.json});
   }
 
+  for (const std::string& note : notes)
+    std::fprintf(stderr, "rondo train: note: %s\n", sources->with_origins(note).c_str());
   const std::vector<std::string> words = trainer_arguments(flags);
   job.program = *trainer;
   job.arguments = {*trainer};
   job.arguments.insert(job.arguments.end(), words.begin(), words.end());
-  job.announce = [&flags](const JobRequest::Facts& facts) {
+  job.announce = [&flags, &job](const JobRequest::Facts& facts) {
     std::fprintf(flags.json ? stderr : stdout, "%s: %s x %s, transport %s, run folder %s\n", flags.recipe.c_str(),
                  counted(static_cast<size_t>(facts.ranks), "rank").c_str(),
-                 counted(static_cast<size_t>(facts.threads), "thread").c_str(), transport_of(flags.settings),
-                 facts.run_folder.c_str());
+                 counted(static_cast<size_t>(facts.threads), "thread").c_str(),
+                 transport_of(flags.settings, job.hosts.has_value()), facts.run_folder.c_str());
     std::fflush(stdout);
   };
   std::vector<std::string> command{"rondo", "train"};
   command.insert(command.end(), arguments.begin(), arguments.end());
   job.folder = {.name = run_name(flags.recipe),
-                .directory = flags.job.run_dir,
-                .log_directory = flags.job.log_dir,
+                .directory = flags.run.job.run_dir,
+                .log_directory = flags.run.job.log_dir,
                 .command = std::move(command),
                 .config_toml = plan->output,
                 .version_json = version_json(),

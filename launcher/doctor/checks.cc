@@ -98,9 +98,16 @@ Diagnosis network(const HostFacts& facts) {
             .verdict = Grade::kBad,
             .text = *facts.loopback_problem,
             .cure = "see ip addr show lo, and net.ipv4.ip_local_port_range for free ports"};
-  return {.subject = "network",
-          .text = "loopback is up and has free ports; other interfaces: " +
-                  (facts.interfaces.empty() ? "none" : listed(facts.interfaces))};
+  Diagnosis diagnosis{.subject = "network",
+                      .text = "loopback is up and has free ports; other interfaces: " +
+                              (facts.interfaces.empty() ? "none" : listed(facts.interfaces))};
+  if (!facts.taken_ports.empty()) {
+    diagnosis.verdict = Grade::kNote;
+    diagnosis.text +=
+        "; somebody listens at " + listed(facts.taken_ports) +
+        ", where torchrun's rules have jobs meet (29400 --rdzv-endpoint, 29500 MASTER_PORT): name another";
+  }
+  return diagnosis;
 }
 
 Diagnosis host_name(const HostFacts& facts) {
@@ -147,6 +154,15 @@ Diagnosis libtorch(const HostFacts& facts) {
   return {.subject = "LibTorch", .text = facts.libtorch.value_or("not seen (rondo-train is not there)")};
 }
 
+Diagnosis blas(const HostFacts& facts) {
+  if (!facts.blas) return {.subject = "BLAS", .text = "not seen (LibTorch did not say)"};
+  if (!facts.blas->empty()) return {.subject = "BLAS", .text = *facts.blas};
+  return {.subject = "BLAS",
+          .verdict = Grade::kWarning,
+          .text = "this LibTorch was built without one: products of matrices are many times slower",
+          .cure = "take a LibTorch with MKL or OpenBLAS (RONDO_LIBTORCH, or `./dev setup`, which brings one)"};
+}
+
 Diagnosis openmp(const HostFacts& facts) {
   if (facts.openmp_copies.size() < 2)
     return {.subject = "OpenMP",
@@ -163,6 +179,8 @@ Diagnosis other_launchers(const HostFacts& facts) {
   if (facts.mpirun) seen.push_back("mpirun at " + *facts.mpirun);
   if (facts.srun) seen.push_back("srun at " + *facts.srun);
   Diagnosis diagnosis{.subject = "other launchers", .text = seen.empty() ? "none" : listed(seen)};
+  diagnosis.text += facts.mpi_components.empty() ? "; Rondo was built without MPI: under mpirun ranks need MASTER_ADDR"
+                                                 : "; ranks meet by MPI of " + listed(facts.mpi_components);
   if (!facts.launchers.empty()) {
     diagnosis.verdict = Grade::kNote;
     diagnosis.text += "; variables of one are set here: " + listed(facts.launchers) +
@@ -192,7 +210,7 @@ std::vector<Diagnosis> check_host(const HostFacts& facts) {
                                    run_folder(facts)};
   for (const HostFacts::Part& of : facts.parts) diagnoses.push_back(part(of));
   for (Diagnosis& diagnosis :
-       std::vector<Diagnosis>{libtorch(facts), openmp(facts), other_launchers(facts), gpus(facts)})
+       std::vector<Diagnosis>{libtorch(facts), blas(facts), openmp(facts), other_launchers(facts), gpus(facts)})
     diagnoses.push_back(std::move(diagnosis));
   return diagnoses;
 }

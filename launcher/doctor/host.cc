@@ -161,6 +161,17 @@ void read_libraries(const std::string& trainer, HostFacts& facts) {
       facts.openmp_copies.push_back(path);
     if (name.starts_with("libtorch_cpu.so")) facts.libtorch = libtorch_version(path);
   }
+  if (!facts.libtorch) return;
+  const auto config = ask({trainer, "--libtorch"});
+  if (config.ok() && config->exit_code == 0) facts.blas = blas_in(config->output);
+}
+
+void read_ports(HostFacts& facts) {
+  const auto free = hold_port({});
+  if (!free.ok()) facts.loopback_problem = free.status().message();
+  for (const int port : {29400, 29500})  // of --rdzv-endpoint and MASTER_PORT, when nothing else is said
+    if (const auto held = hold_port({.address = "127.0.0.1", .port = port}); free.ok() && !held.ok())
+      facts.taken_ports.push_back(std::to_string(port));
 }
 
 std::optional<std::string> writable_problem(const fs::path& folder) {
@@ -169,6 +180,20 @@ std::optional<std::string> writable_problem(const fs::path& folder) {
 }
 
 }  // namespace
+
+std::optional<std::string> blas_in(const std::string& config) {
+  const auto word_behind = [&](const std::string& key) -> std::optional<std::string> {
+    const size_t at = config.find(key);
+    if (at == std::string::npos) return std::nullopt;
+    const size_t begin = at + key.size();
+    return config.substr(begin, config.find_first_of(",- \n", begin) - begin);
+  };
+  if (const auto mkl = word_behind("Math Kernel Library Version ")) return "MKL " + *mkl;
+  auto named = word_behind("BLAS_INFO=");
+  if (named == "open") return "OpenBLAS";
+  if (named || config.find("Build settings:") == std::string::npos) return named;
+  return "";
+}
 
 HostFacts read_host() {
   HostFacts facts;
@@ -192,7 +217,7 @@ HostFacts read_host() {
   }
   if (::getrlimit(RLIMIT_MEMLOCK, &limit) == 0) facts.locked_bytes = limit.rlim_cur;
   read_interfaces(facts);
-  if (const auto port = hold_port({}); !port.ok()) facts.loopback_problem = port.status().message();
+  read_ports(facts);
 
   for (const char* part : {"rondo-exec", "rondo-train", "rondo-comm-bench"}) {
     const auto path = std::string(part) == "rondo-train" ? find_trainer() : find_part(part);
@@ -206,6 +231,8 @@ HostFacts read_host() {
   if (::statvfs(here.c_str(), &disk) == 0) facts.disk_free_bytes = uint64_t{disk.f_bavail} * disk.f_frsize;
   if (auto path = find_program("mpirun"); path.ok()) facts.mpirun = *path;
   if (auto path = find_program("srun"); path.ok()) facts.srun = *path;
+  for (const char* family : {"openmpi", "mpich"})
+    if (has_part("rondo-mpi-" + std::string(family) + ".so")) facts.mpi_components.emplace_back(family);
   for (const char* variable : {"SLURM_JOB_ID", "SLURM_STEP_ID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK",
                                "TORCHELASTIC_RUN_ID", "HOROVOD_RANK"}) {
     if (const char* value = std::getenv(variable); value != nullptr && *value != '\0')

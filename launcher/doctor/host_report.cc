@@ -19,6 +19,7 @@ std::vector<Trait> traits_of(const HostFacts& facts) {
   for (const int bytes : facts.packet_bytes) packets += (packets.empty() ? "" : ", ") + std::to_string(bytes);
   return {{"Rondo", facts.rondo},
           {"LibTorch", facts.libtorch.value_or("none seen")},
+          {"BLAS", facts.blas.value_or("none seen")},
           {"vector instructions", features.empty() ? "none" : features},
           {"cpus", counted(facts.cpus.size(), "cpu") + " usable, " +
                        counted(static_cast<size_t>(count_cores(facts.cpus)), "core")},

@@ -24,6 +24,8 @@ constexpr Meaning kMeanings[] = {
     {"Rondo", Grade::kWarning, "install one build on all hosts: builds need not understand each other"},
     {"LibTorch", Grade::kWarning,
      "install one LibTorch on all hosts: kernels of another version may round otherwise, and replicas part ways"},
+    {"BLAS", Grade::kWarning,
+     "install one LibTorch on all hosts: another BLAS sums products in another order, and replicas part ways"},
     {"vector instructions", Grade::kWarning,
      "set ATEN_CPU_CAPABILITY on all hosts to what the weakest has (default, avx2 or avx512): other instructions may "
      "round otherwise, and replicas part ways"},

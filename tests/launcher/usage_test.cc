@@ -148,7 +148,7 @@ TEST(Usage, DoctorHasAVerdictOnEachLineAndSumsFourBytes) {
   const auto doctor = nlohmann::json::parse(run.output);
   std::map<std::string, std::string> verdicts;
   for (const auto& diagnosis : doctor["diagnoses"]) verdicts[diagnosis["subject"]] = diagnosis["verdict"];
-  for (const char* subject : {"cpus", "memory", "network", "rondo-exec", "all-reduce"})
+  for (const char* subject : {"cpus", "memory", "network", "rondo-exec", "LibTorch", "BLAS", "all-reduce"})
     EXPECT_EQ(verdicts.count(subject), 1u) << subject;
   EXPECT_EQ(verdicts["all-reduce"], "good") << run.output << run.errors;
   EXPECT_EQ(run.exit_code, doctor["verdict"] == "bad" ? 3 : 0);

@@ -1,4 +1,6 @@
 /// rondo-train: one rank of `rondo train`, and the place where recipes are listed and checked.
+#include <ATen/Version.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -78,6 +80,10 @@ int answer(const std::string& verb, int (*tool)(const std::vector<std::string>&)
 void run(const Request& request, const WorkerEnvironment& environment, int argc, char** argv, Reporter& reporter) {
   if (request.action == Request::Action::kHelp) {
     std::fputs(help_text().c_str(), stdout);
+    return;
+  }
+  if (request.action == Request::Action::kLibTorch) {
+    std::fputs(at::show_config().c_str(), stdout);
     return;
   }
   const RecipeRegistry registry = all_recipes();

@@ -8,8 +8,8 @@
 namespace rondo::trainer {
 
 Request parse_request(const std::vector<std::string>& arguments) {
-  static const std::vector<std::string> kFlags{"--plan",  "--list",   "--json",         "--eval-only",
-                                               "--check", "--resume", "--dump-outputs", "--help"};
+  static const std::vector<std::string> kFlags{"--plan",   "--list",         "--json",     "--eval-only", "--check",
+                                               "--resume", "--dump-outputs", "--libtorch", "--help"};
   const auto refuse = [](const std::string& message) {
     throw Error("rondo-train: " + message + "; see rondo-train --help", ExitCode::kUsage);
   };
@@ -43,6 +43,8 @@ Request parse_request(const std::vector<std::string>& arguments) {
       request.action = Request::Action::kPlan;
     else if (flag == "--list")
       request.action = Request::Action::kList;
+    else if (flag == "--libtorch")
+      request.action = Request::Action::kLibTorch;
     else if (flag == "--help" || flag == "-h")
       request.action = Request::Action::kHelp;
     else if (flag == "--json")
@@ -90,6 +92,7 @@ std::string help_text() {
   rondo-train --plan ...                           check everything, print the resolved configuration as TOML
   rondo-train --list [--json]                      recipes and their keys
   rondo-train --dump-outputs FILE --resume RUN     write inputs and the net's outputs as safetensors
+  rondo-train --libtorch                           what LibTorch says of how it was built
 
   --json   print the summary, or what --check found, as JSON instead of text
 

@@ -11,7 +11,7 @@ namespace rondo::trainer {
 enum class Mode : uint8_t { kTrain, kEvaluate, kCheck };
 
 struct Request {
-  enum class Action : uint8_t { kRun, kPlan, kList, kDumpOutputs, kHelp } action = Action::kRun;
+  enum class Action : uint8_t { kRun, kPlan, kList, kDumpOutputs, kLibTorch, kHelp } action = Action::kRun;
   Mode mode = Mode::kTrain;
   enum class Output : uint8_t { kText, kJson } output = Output::kText;
   std::string recipe;                    // as typed; empty: the resumed run's

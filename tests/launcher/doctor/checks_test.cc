@@ -35,6 +35,17 @@ TEST(Doctor, FindsAHealthyHostGood) {
   for (const Diagnosis& diagnosis : check_host(healthy())) EXPECT_EQ(diagnosis.verdict, Grade::kGood) << diagnosis.text;
 }
 
+TEST(Doctor, ReadsTheBlasOutOfWhatLibTorchSaysOfItself) {
+  const std::string mkl =
+      "PyTorch built with:\n  - Intel(R) oneAPI Math Kernel Library Version 2024.2-Product Build 2\n"
+      "  - Build settings: BLAS_INFO=mkl, BUILD_TYPE=Release\n";
+  EXPECT_EQ(blas_in(mkl), "MKL 2024.2");
+  EXPECT_EQ(blas_in("  - Build settings: BLAS_INFO=open, BUILD_TYPE=Release\n"), "OpenBLAS");
+  EXPECT_EQ(blas_in("  - Build settings: BLAS_INFO=accelerate\n"), "accelerate");
+  EXPECT_EQ(blas_in("  - Build settings: BUILD_TYPE=Release\n"), "");
+  EXPECT_EQ(blas_in("unknown flag --libtorch"), std::nullopt);
+}
+
 struct Ill {
   const char* subject;
   Grade verdict;
@@ -66,6 +77,12 @@ TEST(Doctor, NamesWhatIsWrongAndTheCure) {
        [](HostFacts& f) { f.parts[0].problem = "missing"; }},
       {"rondo-train", Grade::kWarning, "missing", "./dev setup", [](HostFacts& f) { f.parts[1].problem = "missing"; }},
       {"LibTorch", Grade::kGood, "2.11.0+cpu", "", [](HostFacts& f) { f.libtorch = "2.11.0+cpu"; }},
+      {"BLAS", Grade::kGood, "not seen", "", [](HostFacts&) {}},
+      {"BLAS", Grade::kGood, "MKL 2024.2", "", [](HostFacts& f) { f.blas = "MKL 2024.2"; }},
+      {"BLAS", Grade::kWarning, "built without one", "with MKL or OpenBLAS", [](HostFacts& f) { f.blas = ""; }},
+      {"network", Grade::kNote, "somebody listens at 29500", "", [](HostFacts& f) { f.taken_ports = {"29500"}; }},
+      {"other launchers", Grade::kGood, "built without MPI", "", [](HostFacts&) {}},
+      {"other launchers", Grade::kGood, "meet by MPI of mpich", "", [](HostFacts& f) { f.mpi_components = {"mpich"}; }},
       {"OpenMP", Grade::kWarning, "2 runtimes", "one program: a, b",
        [](HostFacts& f) {
          f.openmp_copies = {"a", "b"};

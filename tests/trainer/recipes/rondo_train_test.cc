@@ -12,6 +12,7 @@
 #include <chrono>
 #include <csignal>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -301,6 +302,14 @@ TEST_F(RondoTrain, ACheckThatFindsAnErrorNamesItAndEndsWithThree) {
   const Outcome both = train({"--check", "--eval-only", "--resume", "latest"});
   EXPECT_EQ(both.exit_code, 2);
   EXPECT_THAT(both.err, HasSubstr("--check looks at training"));
+}
+
+TEST_F(RondoTrain, TheDoctorSeesItsLibTorchAndWhatThatMultipliesWith) {
+  const json doctor = json::parse(run_program({RONDO_PROGRAM, "doctor", "--here", "--json"}).out);
+  std::map<std::string, std::string> texts;
+  for (const json& line : doctor["diagnoses"]) texts[line["subject"]] = line["text"];
+  EXPECT_THAT(texts["LibTorch"], HasSubstr("2.11"));
+  EXPECT_THAT(texts["BLAS"], testing::Not(HasSubstr("not seen")));
 }
 
 TEST_F(RondoTrain, ADivergedRunEndsWithSeven) {
