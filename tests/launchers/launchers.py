@@ -1,4 +1,4 @@
-"""One program, one seed, two ranks, started by every launcher that is here: the same bits of the loss, the right ranks.
+"""One program, one seed, four ranks, started by every launcher that is here: the same bits of the loss, the right ranks.
 
 Each launcher starts launched_comm (no LibTorch) twice at once on this host, whose jobs must not meet, and whose sums have
 the same bits under all; launched_comm with a rank that kills itself, which the other must name with its process before
@@ -23,7 +23,7 @@ import tempfile
 
 from one_box_slurm import SlurmError, missing, one_box_slurm
 
-RANKS = 2
+RANKS = 4
 TIMEOUT_S = 120
 LAUNCHERS_OWN = re.compile(r"(RANK|WORLD_SIZE|(LOCAL|GROUP|ROLE)_.*|MASTER_.*|(OMPI|PMIX|PMI|PRTE|MPI|MV2|SLURM|HOROVOD|TORCHELASTIC|RONDO)_.*)$")
 
