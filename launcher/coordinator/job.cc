@@ -139,7 +139,7 @@ class Job {
                    .store = meeting_->store_address(),
                    .job = meeting_->job(),
                    .run_directory = folder_->path()};
-    HostAgent::Setting setting{.plan = plan_ranks(request_, own, read_topology()),
+    HostAgent::Setting setting{.plan = plan_ranks(request_, own, read_cpus()),
                                .facts = facts,
                                .secret_bytes = meeting_->secret_bytes(),
                                .signal_mask = signals_.mask_before()};
