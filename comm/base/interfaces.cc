@@ -1,4 +1,4 @@
-#include "comm/base/interfaces.h"
+#include "rondo/comm/interfaces.h"
 
 #include <ifaddrs.h>
 #include <net/if.h>

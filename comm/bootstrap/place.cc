@@ -16,7 +16,7 @@
 #include <string_view>
 
 #include "comm/base/address.h"
-#include "comm/base/interfaces.h"
+#include "rondo/comm/interfaces.h"
 #include "rondo/comm/secret.h"
 
 namespace rondo::comm {

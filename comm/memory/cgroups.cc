@@ -1,9 +1,26 @@
 #include "rondo/comm/cgroups.h"
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 
 namespace rondo::comm {
+namespace {
+
+/// Of one cgroup folder.
+std::optional<double> quota_of(const std::string& folder, const FileReader& read) {
+  double quota = 0;
+  double period = 0;
+  if (const auto text = read(folder + "/cpu.max")) {  // version 2: "max 100000" or "150000 100000"
+    std::istringstream(*text) >> quota >> period;
+  } else if (const auto first = read(folder + "/cpu.cfs_quota_us")) {  // version 1: -1 or microseconds
+    std::istringstream(*first) >> quota;
+    std::istringstream(read(folder + "/cpu.cfs_period_us").value_or("")) >> period;
+  }
+  return quota > 0 && period > 0 ? std::optional(quota / period) : std::nullopt;
+}
+
+}  // namespace
 
 FileReader system_files() {
   return [](const std::string& path) -> std::optional<std::string> {
@@ -33,6 +50,15 @@ std::vector<Cgroup> cgroups_of(const std::string& controller, const FileReader& 
     }
   }
   return groups;
+}
+
+std::optional<double> cpu_quota(const FileReader& read) {
+  std::optional<double> tightest;
+  for (const Cgroup& group : cgroups_of("cpu", read)) {
+    const auto quota = quota_of(group.folder, read);
+    if (quota) tightest = std::min(tightest.value_or(*quota), *quota);
+  }
+  return tightest;
 }
 
 }  // namespace rondo::comm

@@ -4,37 +4,12 @@
 
 #include <algorithm>
 #include <optional>
-#include <sstream>
-#include <string>
 #include <vector>
 
 namespace rondo::comm {
 namespace {
 
 constexpr int kMostProcessors = 16 * 64;
-
-/// Processors that the bandwidth limit of a cgroup folder is worth; 0: none.
-uint32_t quota_of(const std::string& folder, const FileReader& read) {
-  double quota = 0;
-  double period = 0;
-  if (const auto text = read(folder + "/cpu.max")) {  // version 2: "max 100000" or "150000 100000"
-    std::istringstream(*text) >> quota >> period;
-  } else if (const auto first = read(folder + "/cpu.cfs_quota_us")) {  // version 1: -1 or microseconds
-    std::istringstream(*first) >> quota;
-    std::istringstream(read(folder + "/cpu.cfs_period_us").value_or("")) >> period;
-  }
-  return quota > 0 && period > 0 ? std::max<uint32_t>(1, static_cast<uint32_t>(quota / period)) : 0;
-}
-
-/// The tightest quota of this process's cgroup and of all above it.
-uint32_t tightest_quota(const FileReader& read) {
-  uint32_t tightest = 0;
-  for (const Cgroup& group : cgroups_of("cpu", read)) {
-    const uint32_t quota = quota_of(group.folder, read);
-    if (quota != 0) tightest = tightest == 0 ? quota : std::min(tightest, quota);
-  }
-  return tightest;
-}
 
 /// Gives every rank a processor of its own where that is possible: augmenting paths in the graph of ranks and
 /// processors (Kuhn, "The Hungarian method"; unweighted).
@@ -81,7 +56,7 @@ CpuShare own_cpu_share(const FileReader& read) {
       if (CPU_ISSET(cpu, &set)) share.mask[cpu / 64] |= uint64_t{1} << (cpu % 64);
     }
   }
-  share.quota = tightest_quota(read);
+  if (const auto quota = cpu_quota(read)) share.quota = std::max<uint32_t>(1, static_cast<uint32_t>(*quota));
   return share;
 }
 

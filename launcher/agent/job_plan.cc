@@ -13,10 +13,11 @@ HostPlace expected_place(const JobRequest& request) {
           .world_size = nodes * request.ranks};
 }
 
-std::vector<RankPlan> plan_ranks(const JobRequest& request, const HostPlace& host,
-                                 const std::vector<CpuPlace>& machine) {
+std::vector<RankPlan> plan_ranks(const JobRequest& request, const HostPlace& host, const HostCpus& cpus) {
   std::vector<RankPlan> plans;
-  for (CoreShare& share : share_cores(machine, request.ranks, request.binding)) {
+  const auto allowed = cpus.limit ? std::optional(*cpus.limit / request.ranks) : std::nullopt;
+  for (CoreShare& share : share_cores(cpus.places, request.ranks, request.binding)) {
+    share.threads = within_limit(share.threads, allowed);
     const int local_rank = static_cast<int>(plans.size());
     plans.push_back({.rank = host.first_rank + local_rank, .local_rank = local_rank, .share = std::move(share)});
   }

@@ -23,8 +23,8 @@ struct RankPlan {
   int rank = 0, local_rank = 0;
   CoreShare share;
 };
-std::vector<RankPlan> plan_ranks(const JobRequest& request, const HostPlace& host,
-                                 const std::vector<CpuPlace>& machine);
+/// Threads are cores for each rank, and no more than its share of the time that the cgroup's cpu limit allows.
+std::vector<RankPlan> plan_ranks(const JobRequest& request, const HostPlace& host, const HostCpus& cpus);
 
 /// What every rank of a host is told alike.
 struct JobFacts {

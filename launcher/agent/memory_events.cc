@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdio>
@@ -58,6 +59,12 @@ std::vector<MemoryGroup> memory_groups(const comm::FileReader& read) {
     groups.push_back({.folder = at.folder, .kills = *kills, .limit_bytes = limit});
   }
   return groups;
+}
+
+std::optional<uint64_t> tightest_limit(const std::vector<MemoryGroup>& groups, uint64_t memory_bytes) {
+  uint64_t tightest = memory_bytes;
+  for (const MemoryGroup& group : groups) tightest = std::min(tightest, group.limit_bytes.value_or(tightest));
+  return tightest < memory_bytes ? std::optional(tightest) : std::nullopt;
 }
 
 void MemoryEvents::begin() {

@@ -23,6 +23,8 @@ struct MemoryGroup {
 /// Those that this process is in, and its ranks unless they left them; the innermost first. A dead process's own can no
 /// longer be asked for.
 std::vector<MemoryGroup> memory_groups(const comm::FileReader& read);
+/// The smallest of their limits that is below what the machine has; empty: none is.
+std::optional<uint64_t> tightest_limit(const std::vector<MemoryGroup>& groups, uint64_t memory_bytes);
 
 /// Remembers the counters, and tells what happened since.
 class MemoryEvents {

@@ -3,6 +3,8 @@
 #include <hwloc.h>
 #include <sched.h>
 
+#include <algorithm>
+#include <cmath>
 #include <memory>
 #include <set>
 
@@ -76,5 +78,15 @@ int count_cores(const std::vector<CpuPlace>& cpus) {
   for (const CpuPlace& place : cpus) cores.insert(place.core);
   return static_cast<int>(cores.size());
 }
+
+std::optional<int> cpu_limit(const comm::FileReader& read) {
+  const auto quota = comm::cpu_quota(read);
+  if (!quota || *quota > CPU_SETSIZE) return std::nullopt;
+  return std::max(1, static_cast<int>(std::ceil(*quota)));
+}
+
+HostCpus read_cpus() { return {.places = read_topology(), .limit = cpu_limit(comm::system_files())}; }
+
+int within_limit(int count, std::optional<int> limit) { return std::max(1, std::min(count, limit.value_or(count))); }
 
 }  // namespace rondo::launcher

@@ -1,7 +1,10 @@
 /// How the cpus that this process may use lie in the machine, as hwloc sees it.
 #pragma once
 
+#include <optional>
 #include <vector>
+
+#include "rondo/comm/cgroups.h"
 
 namespace rondo::launcher {
 
@@ -20,5 +23,18 @@ std::vector<CpuPlace> read_topology();
 
 /// How many cores `cpus` belong to.
 int count_cores(const std::vector<CpuPlace>& cpus);
+
+/// How many cpus' worth of time the tightest cpu limit of this process's cgroups allows, rounded up; empty: no limit.
+std::optional<int> cpu_limit(const comm::FileReader& read);
+
+/// What a host has for its ranks.
+struct HostCpus {
+  std::vector<CpuPlace> places;
+  std::optional<int> limit;
+};
+HostCpus read_cpus();
+
+/// `count` of something, a cpu's work each, but no more than `limit` lets run at once; at least 1.
+int within_limit(int count, std::optional<int> limit);
 
 }  // namespace rondo::launcher

@@ -71,6 +71,9 @@ std::string dry_run_text(const DryRun& run, const std::vector<std::string>& inhe
   std::string text = "host " + run.host + ": " + counted(run.ranks.size(), "rank") + ", " +
                      counted(static_cast<size_t>(run.ranks[0].share.threads), "thread") + " each, restarts " +
                      std::to_string(run.job.max_restarts) + "\n";
+  if (run.cpu_limit)
+    text += "cpu limit: the cgroup grants the time of " + counted(static_cast<size_t>(*run.cpu_limit), "cpu") +
+            ", which the ranks' threads share\n";
   text += "program: " + run.job.program + "\ncommand: " + shell_quoted(run.job.arguments) + "\n";
   if (const auto& hosts = run.job.hosts) {
     text += "hosts: " + std::to_string(hosts->least) +
@@ -133,6 +136,7 @@ std::string dry_run_json(const DryRun& run, const std::vector<std::string>& inhe
                      {"port", hosts->port}};
   }
   json["max_restarts"] = run.job.max_restarts;
+  json["cpu_limit"] = run.cpu_limit ? Json(*run.cpu_limit) : Json();
   json["ranks"] = Json::array();
   for (const RankPlan& rank : run.ranks) {
     Json environment = Json::object();

@@ -1,6 +1,7 @@
 /// What `rondo run --dry-run` and `--print-config` print. Pure functions.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@ namespace rondo::launcher {
 struct DryRun {
   JobRequest job;
   std::string host;
+  std::optional<int> cpu_limit;  // of the cgroup, in cpus
   std::vector<RankPlan> ranks;
   std::vector<std::string> problems;  // why the run could not start; empty: it can
 };

@@ -52,8 +52,10 @@ void set_usage(CLI::App& app, const std::string& usage) {
 }
 
 void add_job_flags(CLI::App& app, JobFlags& flags) {
-  app.add_option("-n,--nproc-per-node", flags.ranks,
-                 "ranks to start: a number, cpu or auto for one per core, gpu for one per GPU")
+  app.add_option(
+         "-n,--nproc-per-node", flags.ranks,
+         "ranks to start: a number; cpu or auto: one per hardware thread that may be used, within the cgroup's cpu "
+         "limit; gpu: one per GPU (auto never looks at GPUs)")
       ->type_name("N")
       ->capture_default_str();
   app.add_option("--run-dir", flags.run_dir, "the run's folder; default runs/<name>-<date>-<pid>")->type_name("DIR");
@@ -65,7 +67,8 @@ void add_job_flags(CLI::App& app, JobFlags& flags) {
 }
 
 comm::Result<int> parse_ranks(const std::string& text) {
-  if (text == "auto" || text == "cpu") return static_cast<int>(usable_cpus().size());
+  if (text == "auto" || text == "cpu")
+    return within_limit(static_cast<int>(usable_cpus().size()), cpu_limit(comm::system_files()));
   if (text == "gpu") {
     if (const int gpus = count_gpus(); gpus > 0) return gpus;
     return comm::Status(comm::Code::kInvalidArgument,

@@ -110,7 +110,9 @@ comm::Status read_timeouts(const RunFlags& flags, const FlagSources& sources, Jo
     (join ? hosts.join_timeout : hosts.last_call) = std::chrono::seconds(*seconds);
   }
   if (sources.given("local-addr"))
-    notes.emplace_back("--local-addr has no effect: a host is reached at every address of its interfaces");
+    notes.emplace_back(
+        "--local-addr has no effect: a host is reached at every address of its interfaces; the variable "
+        "RONDO_INTERFACE names those that the links of its ranks take");
   return {};
 }
 

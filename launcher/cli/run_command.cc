@@ -49,8 +49,12 @@ std::vector<std::string> program_words(const RunFlags& flags, std::vector<std::s
 }
 
 int dry_run(const JobRequest& job, const RunFlags& flags) {
-  DryRun run{
-      .job = job, .host = host_name(), .ranks = plan_ranks(job, expected_place(job), read_topology()), .problems = {}};
+  const HostCpus cpus = read_cpus();
+  DryRun run{.job = job,
+             .host = host_name(),
+             .cpu_limit = cpus.limit,
+             .ranks = plan_ranks(job, expected_place(job), cpus),
+             .problems = {}};
   // Of several hosts only the first holds the port, and which that is shows when they meet.
   for (const auto& status :
        {find_part("rondo-exec").status(), job.hosts ? comm::Status() : hold_port(job.master).status()})

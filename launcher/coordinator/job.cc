@@ -14,6 +14,7 @@
 #include "launcher/agent/topology.h"
 #include "launcher/base/exit_codes.h"
 #include "launcher/coordinator/coordinator.h"
+#include "launcher/coordinator/find_doors.h"
 #include "launcher/coordinator/gathering.h"
 #include "launcher/coordinator/terminals.h"
 #include "launcher/remote/attend_job.h"
@@ -139,7 +140,7 @@ class Job {
                    .store = meeting_->store_address(),
                    .job = meeting_->job(),
                    .run_directory = folder_->path()};
-    HostAgent::Setting setting{.plan = plan_ranks(request_, own, read_topology()),
+    HostAgent::Setting setting{.plan = plan_ranks(request_, own, read_cpus()),
                                .facts = facts,
                                .secret_bytes = meeting_->secret_bytes(),
                                .signal_mask = signals_.mask_before()};
@@ -299,9 +300,10 @@ comm::Result<int> run_over_hosts(const JobRequest& request, const std::string& h
   const JobRequest::Hosts& hosts = *request.hosts;
   const auto secret = comm::Secret::read_file(hosts.secret_file);
   RONDO_TRY(secret);
-  const auto doors = addresses_of(hosts.address, hosts.port);
+  const auto doors = find_doors(hosts, loop, signals);
   RONDO_TRY(doors);
-  const comm::Address own = own_address(*doors);
+  if (doors->addresses.empty()) return doors->exit_code;
+  const comm::Address own = own_address(doors->addresses);
   if (hosts.node_rank == 0 && own.text.empty()) {
     return comm::Status(comm::Code::kInvalidArgument,
                         "--rdzv-endpoint " + hosts.address +
@@ -319,7 +321,7 @@ comm::Result<int> run_over_hosts(const JobRequest& request, const std::string& h
   const auto authority = Authority::of(*secret);
   RONDO_TRY(authority);
   return attend_job(request, signals, loop,
-                    {.host = host, .doors = *doors, .authority = &*authority, .secret = *secret});
+                    {.host = host, .doors = doors->addresses, .authority = &*authority, .secret = *secret});
 }
 
 }  // namespace

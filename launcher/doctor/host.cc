@@ -13,7 +13,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -24,6 +23,7 @@
 #include "launcher/agent/ask.h"
 #include "launcher/agent/gpus.h"
 #include "launcher/agent/meeting_point.h"
+#include "launcher/agent/memory_events.h"
 #include "launcher/agent/programs.h"
 #include "launcher/base/descriptor.h"
 #include "launcher/base/libraries.h"
@@ -39,49 +39,6 @@ std::string first_line(const std::string& path) {
   std::string line;
   std::getline(file, line);
   return line;
-}
-
-std::optional<uint64_t> number(const std::string& text) {
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end != text.data() ? std::optional(value) : std::nullopt;
-}
-
-/// The folder of this process's cgroup: of version 2, or of a controller of version 1.
-std::string cgroup_of(const std::string& controller) {
-  std::ifstream file("/proc/self/cgroup");
-  for (std::string line; std::getline(file, line);) {
-    const size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1), path = line.substr(second + 1);
-    const bool wanted = controller.empty()
-                            ? controllers.empty()
-                            : ("," + controllers + ",").find("," + controller + ",") != std::string::npos;
-    if (!wanted) continue;
-    const std::string root = "/sys/fs/cgroup" + (controller.empty() ? "" : "/" + controller);
-    // Inside a container the path may be the host's; then the root is what there is.
-    return fs::exists(root + path) ? root + path : root;
-  }
-  return "";
-}
-
-std::optional<uint64_t> memory_limit(uint64_t memory_bytes) {
-  for (const std::string& file : {cgroup_of("") + "/memory.max", cgroup_of("memory") + "/memory.limit_in_bytes"}) {
-    const auto limit = number(first_line(file));
-    if (limit && *limit < memory_bytes) return limit;  // version 1 says "none" by a huge number
-  }
-  return std::nullopt;
-}
-
-std::optional<double> cpu_quota() {
-  std::istringstream line(first_line(cgroup_of("") + "/cpu.max"));
-  double quota = 0, period = 0;
-  if (line >> quota >> period && period > 0) return quota / period;
-  const auto old_quota = number(first_line(cgroup_of("cpu") + "/cpu.cfs_quota_us"));
-  const auto old_period = number(first_line(cgroup_of("cpu") + "/cpu.cfs_period_us"));
-  if (old_quota && old_period && *old_period > 0)
-    return static_cast<double>(*old_quota) / static_cast<double>(*old_period);
-  return std::nullopt;
 }
 
 std::string text_of(const sockaddr* address) {
@@ -204,12 +161,12 @@ HostFacts read_host() {
   facts.cpu_features = cpu_features();
   facts.cpus = read_topology();
   facts.cpus_of_machine = static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN));
-  facts.cpu_quota = cpu_quota();
+  facts.cpu_quota = comm::cpu_quota(comm::system_files());
   if (const char* threads = std::getenv("OMP_NUM_THREADS"); threads != nullptr && *threads != '\0')
     facts.omp_num_threads = threads;
   struct sysinfo info {};
   if (::sysinfo(&info) == 0) facts.memory_bytes = uint64_t{info.totalram} * info.mem_unit;
-  facts.memory_limit_bytes = memory_limit(facts.memory_bytes);
+  facts.memory_limit_bytes = tightest_limit(memory_groups(comm::system_files()), facts.memory_bytes);
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
     facts.open_files = limit.rlim_cur;

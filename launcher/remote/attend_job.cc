@@ -181,7 +181,7 @@ class Visit {
     }
     folder_.emplace(*std::move(folder));
     const auto secret = options_.secret.bytes();
-    HostAgent::Setting setting{.plan = plan_ranks(request_, place, read_topology()),
+    HostAgent::Setting setting{.plan = plan_ranks(request_, place, read_cpus()),
                                .facts = {.host = place,
                                          .generation = 0,
                                          .master = {.address = said.master_address(), .port = said.master_port()},

@@ -97,11 +97,12 @@ TEST(Flags, OfSeveralHostsAreCheckedBeforeAnybodyWaits) {
     EXPECT_EQ(outcome.exit_code, 2) << sentence;
     EXPECT_THAT(outcome.errors, HasSubstr(sentence));
   }
-  const Outcome dry = with({"--secret-file=s", "--node-rank=1", "-n", "3", "--dry-run"});
+  const Outcome dry = with({"--secret-file=s", "--node-rank=1", "-n", "3", "--local-addr=10.0.0.1", "--dry-run"});
   EXPECT_EQ(dry.exit_code, 0) << dry.errors;
   for (const char* part : {"hosts: 2, they meet at 127.0.0.1:1; ranks as if each had 3 ranks",
                            "rank 5:", "GROUP_RANK=1", "WORLD_SIZE=6", "LOCAL_RANK=2"})
     EXPECT_THAT(dry.output, HasSubstr(part));
+  EXPECT_THAT(dry.errors, testing::ContainsRegex("--local-addr has no effect.*RONDO_INTERFACE"));
 }
 
 TEST(Flags, WhoseAbsenceWouldBeNoticedAreRefusedWithAWayOut) {

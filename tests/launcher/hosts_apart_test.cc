@@ -51,18 +51,28 @@ class HostsApart : public testing::Test {
     ASSERT_TRUE(first_->wait_for("waiting for hosts")) << first_->so_far().errors;
     second_.emplace(words, there());
   }
-  /// The same in two network namespaces, which share no memory either.
-  void begin_in_namespaces(const Words& actions) {
+  /// The same in two network namespaces, which share no memory either. A `name` is that of the first host, and leads to
+  /// loopback there, as Debian has it.
+  void begin_in_namespaces(const Words& actions, const std::string& name = "") {
     ASSERT_EQ(Hosts::refusal(), "");
     hosts_.emplace(2);
     const int cable = hosts_->connect({.first = 0, .second = 1});
+    const std::string address = hosts_->ipv4(cable, 0);
     const auto agent = [&](int host, const Launch::Options& where) {
-      const auto on = hosts_->on(
-          host, {.program = RONDO_PROGRAM,
-                 .arguments = Words{"run", "--nnodes", "2", "--rdzv-endpoint", hosts_->ipv4(cable, 0) + ":29400",
-                                    "--secret-file", here_.path() / "secret", "-n", "2", RONDO_TEST_WORKER} +
-                              actions,
-                 .environment = {}});
+      Words words{RONDO_PROGRAM,
+                  "run",
+                  "--nnodes",
+                  "2",
+                  "--rdzv-endpoint",
+                  (name.empty() ? address : name) + ":29400",
+                  "--secret-file",
+                  here_.path() / "secret",
+                  "-n",
+                  "2",
+                  RONDO_TEST_WORKER};
+      if (!name.empty())
+        words = with_names(where.folder / "names", (host == 0 ? "127.0.1.1" : address) + " " + name + "\n") + words;
+      const auto on = hosts_->on(host, {.program = "/usr/bin/env", .arguments = words + actions, .environment = {}});
       return std::pair{on.arguments, Launch::Options{.environment = {{"RONDO_HOST_ID", "h" + std::to_string(host)}},
                                                      .program = on.program,
                                                      .folder = where.folder}};
@@ -248,6 +258,13 @@ TEST_F(HostsApart, CtrlZAtAnotherAgentStopsTheWholeJobAndItGoesOnWithIt) {
   ASSERT_TRUE(eventually(20s, [&] { return all_are(false, *second_); })) << first_->so_far().errors;
   go();
   expect_all_end_well();
+}
+
+TEST_F(HostsApart, AFirstHostWhoseNameLeadsToItsLoopbackIsMetAtItsAddress) {
+  begin_in_namespaces({"join", "reduce=10", "leave"}, "first.invalid");
+  expect_all_end_well();
+  EXPECT_THAT(first_->so_far().errors, AllOf(HasSubstr("first.invalid leads to loopback on this host"),
+                                             HasSubstr("they meet at " + hosts_->ipv4(0, 0) + ":29400 instead")));
 }
 
 TEST_F(HostsApart, ALauncherThatStaysStoppedKeepsTheJobStopped) {

@@ -51,6 +51,9 @@ class OverHosts : public testing::Test {
   Words meet(const std::string& nodes, const std::string& secret = "secret") const {
     return {"run", "--nnodes", nodes, "--rdzv-endpoint", "127.0.0.1:" + port_, "--secret-file", secret};
   }
+  Words meet_at(const std::string& host) const {
+    return {"run", "--nnodes", "2", "--rdzv-endpoint", host + ":" + port_, "--secret-file", "secret"};
+  }
   std::filesystem::path run() const { return folder_.path() / "runs" / "latest"; }
   std::vector<pid_t> workers() const {
     std::vector<pid_t> pids;
@@ -140,6 +143,54 @@ TEST_F(OverHosts, ACoordinatorThatIsNotThereIsSaid) {
       run_rondo(meet("2") + Words{"--node-rank", "1", "--rdzv-conf", "join_timeout=1", "true"}, options());
   EXPECT_EQ(alone.exit_code, 4);
   EXPECT_THAT(alone.errors, HasSubstr("127.0.0.1:" + port_));
+}
+
+TEST_F(OverHosts, ANameThatLeadsNowhereYetIsWaitedFor) {
+  const std::filesystem::path names = folder_.path() / "names";
+  std::vector<std::unique_ptr<Launch>> agents;
+  for (const char* node : {"0", "1"})
+    agents.push_back(std::make_unique<Launch>(
+        with_names(names, "127.0.0.1 localhost\n") + Words{RONDO_PROGRAM} + meet_at("first.invalid") +
+            Words{"--node-rank", node, "true"},
+        Launch::Options{.environment = {{"RES_OPTIONS", "timeout:1 attempts:1"}, {"RONDO_INTERFACE", "lo"}},
+                        .program = "/usr/bin/env",
+                        .folder = folder_.path()}));
+  for (auto& agent : agents)
+    ASSERT_TRUE(agent->wait_for("waiting for the name: --rdzv-endpoint first.invalid leads nowhere"))
+        << agent->so_far().errors;
+  std::ofstream(names, std::ios::app) << "127.0.0.1 first.invalid\n";
+  for (auto& agent : agents) {
+    const Outcome outcome = agent->wait();
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+    const size_t first = outcome.errors.find("waiting for the name");
+    EXPECT_EQ(outcome.errors.find("waiting for the name", first + 1), std::string::npos) << "said once";
+  }
+}
+
+TEST_F(OverHosts, ANameThatLeadsNowhereIsSaidAtTheDeadlineOfEveryHost) {
+  const auto at = [&](const std::string& name, const Words& more) {
+    return run_rondo(meet_at(name) + more, options({{"RES_OPTIONS", "timeout:1 attempts:1"}}));
+  };
+  for (const char* node : {"0", "1"}) {
+    const Outcome outcome = at("nowhere.invalid", {"--node-rank", node, "--rdzv-conf", "join_timeout=1", "true"});
+    EXPECT_EQ(outcome.exit_code, 4) << outcome.errors;
+    EXPECT_THAT(outcome.errors, AllOf(HasSubstr("after 1 s --rdzv-endpoint nowhere.invalid leads nowhere: "),
+                                      HasSubstr("Is the name spelled right")));
+  }
+  const Outcome never = at("no..where", {"true"});
+  EXPECT_EQ(never.exit_code, 2);
+  EXPECT_THAT(never.errors, HasSubstr("--rdzv-endpoint no..where leads nowhere"));
+}
+
+TEST_F(OverHosts, ASignalEndsTheWaitForAName) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    Launch agent(meet_at("nowhere.invalid") + Words{"true"}, options({{"RES_OPTIONS", "timeout:1 attempts:1"}}));
+    ASSERT_TRUE(agent.wait_for("waiting for the name")) << agent.so_far().errors;
+    agent.signal(signal);
+    const Outcome outcome = agent.wait();
+    EXPECT_EQ(outcome.exit_code, 128 + signal) << outcome.errors;
+    EXPECT_THAT(outcome.errors, HasSubstr("before nowhere.invalid led anywhere"));
+  }
 }
 
 TEST_F(OverHosts, AWrongSecretNeverJoins) {

@@ -65,7 +65,11 @@ TEST(Run, SetsTheThreadCountUnlessTheUserDid) {
   const Outcome own = run_rondo({"run", "-n", "2", RONDO_TEST_WORKER, "0:env"}, {.folder = folder.path()});
   const Outcome users = run_rondo({"run", "-n", "2", RONDO_TEST_WORKER, "0:env"},
                                   {.environment = {{"OMP_NUM_THREADS", "7"}}, .folder = folder.path()});
-  const std::string expected = std::to_string(std::max(1, launcher::count_cores(launcher::read_topology()) / 2));
+  const std::string expected = [] {
+    const launcher::HostCpus cpus = launcher::read_cpus();
+    const int cores = std::max(1, launcher::count_cores(cpus.places) / 2);
+    return std::to_string(cpus.limit ? std::max(1, std::min(cores, *cpus.limit / 2)) : cores);
+  }();
   EXPECT_THAT(own.output, testing::HasSubstr("\"OMP_NUM_THREADS\":\"" + expected + "\""));
   EXPECT_THAT(users.output, testing::HasSubstr("\"OMP_NUM_THREADS\":\"7\""));
 }

@@ -125,6 +125,8 @@ TEST(Usage, HelpHasExamplesAndTheExitCodes) {
     EXPECT_THAT(run.output, HasSubstr("exit codes:\n"));
     EXPECT_THAT(run.output, HasSubstr("usage: rondo "));
   }
+  EXPECT_THAT(run_rondo({"run", "--help"}, {.folder = folder.path()}).output,
+              HasSubstr("cpu or auto: one per hardware thread"));
   const Outcome nothing = run_rondo({}, {.folder = folder.path()});
   EXPECT_EQ(nothing.exit_code, 2);
   EXPECT_THAT(nothing.errors, HasSubstr("usage: rondo VERB"));

@@ -88,10 +88,10 @@ def two_hosts(folder, programs):
 def mpirun(folder, programs):
     if shutil.which("mpirun") is None or "Open MPI" not in subprocess.run(["mpirun", "--version"], capture_output=True, text=True, check=False).stdout:
         raise NotRun("no mpirun of Open MPI: `./dev setup` brings it for the tests")
-    expect_two_ranks(run([EXAMPLES / "mpirun.sh", f"{programs}/launched_comm"], folder, programs, HOSTS="localhost:2",
-                         MASTER_ADDR="127.0.0.1", MASTER_PORT=free_port(), RONDO_SECRET_FILE=secret_file(folder),
-                         OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"))
-    return "run with one host and two ranks"
+    for hosts in ("localhost:2", "localhost,localhost"):
+        expect_two_ranks(run([EXAMPLES / "mpirun.sh", f"{programs}/launched_comm"], folder, programs, HOSTS=hosts,
+                             OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"))
+    return "run with one host and two ranks, and with that host named twice"
 
 
 def slurm(folder, programs):

@@ -63,6 +63,14 @@ TEST(CpuShare, TheTightestQuotaOfTheCgroupsAboveCounts) {
             0u);
 }
 
+TEST(CpuShare, AQuotaOfPartsIsReadAsSuch) {
+  EXPECT_EQ(cpu_quota(files({})), std::nullopt);
+  EXPECT_EQ(cpu_quota(files({{"/proc/self/cgroup", "0::/a/b\n"},
+                             {"/sys/fs/cgroup/a/b/cpu.max", "400000 100000\n"},
+                             {"/sys/fs/cgroup/a/cpu.max", "150000 100000\n"}})),
+            1.5);
+}
+
 TEST(CpuShare, ThisProcessMayUseAProcessor) {
   const CpuShare share = own_cpu_share(system_files());
   uint64_t any = 0;

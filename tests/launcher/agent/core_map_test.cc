@@ -1,9 +1,14 @@
 #include "launcher/agent/core_map.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
+
+#include "launcher/agent/job_plan.h"
+#include "launcher/cli/dry_run.h"
 
 namespace rondo::launcher {
 namespace {
@@ -119,6 +124,48 @@ TEST(Topology, KnowsEveryUsableCpuOnce) {
   EXPECT_EQ(cpus, usable_cpus());
   EXPECT_FALSE(cpus.empty());
   EXPECT_GE(count_cores(read_topology()), 1);
+}
+
+/// A cgroup of version 2 whose cpu limit is `limit`, below one without.
+comm::FileReader limited_to(const std::string& limit) {
+  return [limit](const std::string& path) -> std::optional<std::string> {
+    const std::map<std::string, std::string> files{{"/proc/self/cgroup", "0::/slice/job\n"},
+                                                   {"/sys/fs/cgroup/slice/job/cpu.max", "max 100000\n"},
+                                                   {"/sys/fs/cgroup/slice/cpu.max", limit + "\n"}};
+    const auto found = files.find(path);
+    return found != files.end() ? std::optional(found->second) : std::nullopt;
+  };
+}
+
+TEST(CpuLimit, IsTheTightestQuotaRoundedUp) {
+  EXPECT_EQ(cpu_limit(limited_to("200000 100000")), 2);
+  EXPECT_EQ(cpu_limit(limited_to("150000 100000")), 2);
+  EXPECT_EQ(cpu_limit(limited_to("10000 100000")), 1);
+  EXPECT_EQ(cpu_limit(limited_to("max 100000")), std::nullopt);
+}
+
+TEST(CpuLimit, IsSharedByTheThreadsOfAllRanksAndCapsTheirNumber) {
+  const auto threads = [](int ranks, std::optional<int> limit) {
+    JobRequest request;
+    request.ranks = ranks;
+    const HostCpus cpus{.places = places({.cores = 64}), .limit = limit};
+    return plan_ranks(request, expected_place(request), cpus).back().share.threads;
+  };
+  EXPECT_EQ(threads(2, std::nullopt), 32);
+  EXPECT_EQ(threads(2, 2), 1);
+  EXPECT_EQ(threads(2, 9), 4);
+  EXPECT_EQ(threads(8, 2), 1);
+  EXPECT_EQ(threads(1, 100), 64);
+  EXPECT_EQ(within_limit(64, 2), 2) << "-n auto";
+  EXPECT_EQ(within_limit(64, std::nullopt), 64);
+}
+
+TEST(CpuLimit, IsSaidByTheDryRun) {
+  DryRun run;
+  run.cpu_limit = 2;
+  run.ranks = plan_ranks(run.job, expected_place(run.job), {.places = places({.cores = 64}), .limit = run.cpu_limit});
+  EXPECT_THAT(dry_run_text(run, {}), testing::HasSubstr("1 rank, 2 threads each, "));
+  EXPECT_THAT(dry_run_text(run, {}), testing::HasSubstr("cpu limit: the cgroup grants the time of 2 cpus"));
 }
 
 TEST(CpuList, SeparatesByCommas) { EXPECT_EQ(cpu_list({0, 1, 5}), "0,1,5"); }

@@ -50,6 +50,19 @@ TEST(MemoryEvents, OfVersionOneFallBackToTheContainersOwnCgroup) {
   EXPECT_FALSE(groups[0].limit_bytes);
 }
 
+TEST(MemoryEvents, TheTightestLimitMayBeThatOfASliceAbove) {
+  Files files;
+  files.put("/proc/self/cgroup", "0::/pod/mine\n");
+  files.put("/sys/fs/cgroup/pod/mine/memory.events", "oom_kill 0\n");
+  files.put("/sys/fs/cgroup/pod/mine/memory.max", "max\n");
+  files.put("/sys/fs/cgroup/pod/memory.events", "oom_kill 0\n");
+  files.put("/sys/fs/cgroup/pod/memory.max", "67108864\n");
+  const auto groups = memory_groups(files.reader());
+  EXPECT_EQ(tightest_limit(groups, uint64_t{1} << 30), 64u << 20);
+  EXPECT_EQ(tightest_limit(groups, 32u << 20), std::nullopt) << "the machine has less";
+  EXPECT_EQ(tightest_limit({}, uint64_t{1} << 30), std::nullopt);
+}
+
 TEST(MemoryEvents, CountOnlySinceTheBeginning) {
   Files files;
   files.put("/proc/self/cgroup", "0::/job\n");

@@ -64,6 +64,10 @@ class Launch {
 /// `rondo ARGUMENTS` to its end.
 Outcome run_rondo(const std::vector<std::string>& arguments, const Launch::Options& options);
 
+/// Words before a program and its arguments, for /usr/bin/env: by these it finds `names` ("10.0.0.1 a\n") in place of
+/// /etc/hosts. They are written to `file`; what is added there later is found, too. Needs root.
+std::vector<std::string> with_names(const std::filesystem::path& file, const std::string& names);
+
 std::string read_file(const std::filesystem::path& path);
 std::vector<std::string> lines_of(const std::string& text);
 /// False for zombies: they run no more.

@@ -22,4 +22,8 @@ struct Cgroup {
 /// then the walk upward ends at the root, which is the container's own cgroup.
 std::vector<Cgroup> cgroups_of(const std::string& controller, const FileReader& read);
 
+/// Processors that the bandwidth limits of this process's cgroups are worth: the tightest of them, 1.5 for a container
+/// with that much. Empty: no limit.
+std::optional<double> cpu_quota(const FileReader& read);
+
 }  // namespace rondo::comm
