@@ -195,6 +195,8 @@ int train_command(const std::vector<std::string>& arguments) {
                  facts.run_folder.c_str());
     std::fflush(stdout);
   };
+  job.again = without_run_dir(arguments);
+  job.again.insert(job.again.begin(), {"rondo", "train"});
   std::vector<std::string> command{"rondo", "train"};
   command.insert(command.end(), arguments.begin(), arguments.end());
   job.folder = {.name = run_name(flags.recipe),
