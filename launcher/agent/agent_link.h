@@ -37,8 +37,10 @@ class AgentEvents {
   virtual void ended(int rank, const RankEvidence& evidence) = 0;
   /// After ended(), when the last line has been told.
   struct Traces {
-    std::deque<std::string> last_lines;  // of stderr, printable
-    std::string log_path;                // stderr's, on its host
+    static constexpr size_t kMostLines = 20;
+    std::deque<std::string> last_lines = {};  // printable
+    std::string log_path = {};                // on its host; empty: not known
+    Channel stream = Channel::kErrors;        // whose lines and log; stdout's when stderr has none
   };
   virtual void output_ended(int rank, const Traces& traces) = 0;
   /// The answer to ask(): `ranks` were told, `deaf` have no handler for that signal and would have died of it.

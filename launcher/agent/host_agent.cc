@@ -244,8 +244,12 @@ void HostAgent::finish(OutputStream& stream) {
 void HostAgent::output_may_have_ended(Worker& worker) {
   if (worker.output_told || worker.alive() || worker.output.open() || worker.errors.open()) return;
   worker.output_told = true;
-  events_.output_ended(worker.rank,
-                       {.last_lines = worker.errors.last_lines(), .log_path = folder_.log_path(worker.rank, "err")});
+  AgentEvents::Traces traces{.last_lines = worker.errors.last_lines(),
+                             .log_path = folder_.log_path(worker.rank, "err")};
+  if (auto printed = worker.output.last_lines(); traces.last_lines.empty() && !printed.empty())
+    traces = {
+        .last_lines = std::move(printed), .log_path = folder_.log_path(worker.rank, "out"), .stream = Channel::kOutput};
+  events_.output_ended(worker.rank, traces);
 }
 
 void HostAgent::heard(Worker& worker) {

@@ -40,6 +40,7 @@ struct JobRequest {
   std::string role = "default", run_id;  // empty id: the job's
   DisplayOptions display;
   RunFolderOptions folder;
+  std::vector<std::string> again = {};  // argv that does the same in a folder of its own; empty: the folder's command
   /// Called once, before the ranks start.
   struct Facts {
     int ranks, threads;

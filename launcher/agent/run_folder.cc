@@ -70,8 +70,9 @@ comm::Result<RunFolder> RunFolder::place(const RunFolderOptions& options) {
   folder.path_ = fs::absolute(wanted, error).lexically_normal().string();
   if (error) return comm::Status(comm::Code::kIo, "the working directory is gone: " + error.message());
   while (folder.path_.size() > 1 && folder.path_.ends_with('/')) folder.path_.pop_back();
-  folder.logs_ = options.log_directory.empty() ? folder.file("logs")
-                                               : fs::absolute(options.log_directory, error).lexically_normal().string();
+  folder.logs_ = options.log_directory.empty()
+                     ? folder.file("logs")
+                     : (fs::absolute(options.log_directory, error).lexically_normal() / folder.name()).string();
   folder.log_cap_bytes_ = options.log_cap_bytes;
   return folder;
 }
@@ -85,8 +86,15 @@ comm::Result<RunFolder> RunFolder::create(const RunFolderOptions& options) {
     return comm::Status(comm::Code::kInvalidArgument,
                         "--run-dir " + options.directory + " holds a run already; name a new folder");
   }
+  if (!options.log_directory.empty() && fs::exists(folder.logs_, error) && !fs::is_empty(folder.logs_, error)) {
+    return comm::Status(comm::Code::kInvalidArgument,
+                        "--log-dir " + options.log_directory + ": " + folder.logs_ +
+                            " holds something already, likely the logs of another run of that name, which must not be "
+                            "lost; name another folder for the logs, or another --run-dir");
+  }
   RONDO_TRY(make_folder(folder.path_));
   RONDO_TRY(folder.begin_generation(0));
+  folder.link_logs();
   RONDO_TRY(write_file(folder.file("command.txt"), shell_quoted(options.command) + "\n"));
   RONDO_TRY(write_file(folder.file("config.toml"), options.config_toml));
   RONDO_TRY(write_file(folder.file("version.json"), options.version_json));
@@ -99,7 +107,14 @@ comm::Result<RunFolder> RunFolder::join(const RunFolderOptions& options) {
   RONDO_TRY(folder);
   RONDO_TRY(make_folder(folder->path_));
   RONDO_TRY(folder->begin_generation(0));
+  folder->link_logs();
   return folder;
+}
+
+/// Whoever looks for logs/ in the run's folder finds them. A link that cannot be made is no reason to refuse a run.
+void RunFolder::link_logs() const {
+  std::error_code error;
+  if (logs_ != file("logs")) fs::create_directory_symlink(logs_, file("logs"), error);
 }
 
 std::string RunFolder::name() const { return fs::path(path_).filename().string(); }
@@ -128,6 +143,13 @@ comm::Status RunFolder::write(const std::string& name, const std::string& conten
   RONDO_TRY(write_file(part, content));
   fs::rename(part, path, error);
   return error ? comm::Status(comm::Code::kIo, "cannot write " + path + ": " + error.message()) : comm::Status();
+}
+
+comm::Status RunFolder::rename(const std::string& from, const std::string& to) const {
+  std::error_code error;
+  fs::rename(file(from), file(to), error);
+  if (!error) return {};
+  return {comm::Code::kIo, "cannot rename " + file(from) + " to " + to + ": " + error.message()};
 }
 
 comm::Status RunFolder::make_parent_of(const std::string& path) { return make_folder(fs::path(path).parent_path()); }

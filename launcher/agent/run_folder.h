@@ -11,7 +11,7 @@ namespace rondo::launcher {
 struct RunFolderOptions {
   std::string name;                  // recipe or program
   std::string directory;             // --run-dir; empty: runs/<name>-<date>-<pid>
-  std::string log_directory;         // --log-dir; empty: logs/ in the folder
+  std::string log_directory;         // --log-dir: a folder named as the run's in there; empty: logs/ in the folder
   std::vector<std::string> command;  // command.txt
   std::string config_toml;           // config.toml
   std::string version_json;          // version.json
@@ -22,7 +22,8 @@ struct RunFolderOptions {
 
 class RunFolder {
  public:
-  /// Makes the folder and its first files. kInvalidArgument when it holds a run already.
+  /// Makes the folder and its first files. kInvalidArgument when it holds a run already, or the folder for the logs
+  /// something.
   static comm::Result<RunFolder> create(const RunFolderOptions& options);
 
   /// For the ranks of this host of a run whose first files the coordinator writes elsewhere, or here: hosts may share
@@ -38,6 +39,7 @@ class RunFolder {
   std::string file(const std::string& name) const { return path_ + "/" + name; }
   /// Replaces the file, whole or not at all.
   comm::Status write(const std::string& name, const std::string& content) const;
+  comm::Status rename(const std::string& from, const std::string& to) const;
   /// Where the ranks of this generation log: logs/, and logs/attempt-1/ for those that were started again.
   comm::Status begin_generation(int generation);
   /// Makes the folder that `path`, a file in the run's folder, is to lie in.
@@ -48,6 +50,7 @@ class RunFolder {
 
  private:
   static comm::Result<RunFolder> place(const RunFolderOptions& options);
+  void link_logs() const;
   std::string path_, logs_, attempt_logs_;
   uint64_t log_cap_bytes_ = 0;
 };

@@ -45,10 +45,9 @@ void OutputStream::log_line(const std::string& line) { log_.write(line + "\n"); 
 
 LineAssembler::Emit OutputStream::tell(AgentEvents& to, comm::TimePoint now) {
   return [this, &to, now](std::string_view line) {
-    constexpr size_t kKeptLines = 20;
     to.line(name_.rank, name_.channel, line, now);
     last_lines_.emplace_back(line);
-    if (last_lines_.size() > kKeptLines) last_lines_.pop_front();
+    if (last_lines_.size() > AgentEvents::Traces::kMostLines) last_lines_.pop_front();
   };
 }
 

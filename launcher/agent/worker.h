@@ -37,7 +37,7 @@ class OutputStream {
   void finish(comm::TimePoint now, AgentEvents& to);
   /// Writes a line into the log only.
   void log_line(const std::string& line);
-  /// The last 20 lines, printable.
+  /// The last lines, at most Traces::kMostLines, printable.
   std::deque<std::string> last_lines() const;
 
  private:

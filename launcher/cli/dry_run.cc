@@ -91,6 +91,7 @@ std::string dry_run_text(const DryRun& run, const std::vector<std::string>& inhe
           "  " + variable.name + "=" + (variable.value == kAtStart ? kAtStart : shell_quoted(variable.value)) + "\n";
   }
   for (const std::string& problem : run.problems) text += "\nwould fail: " + problem + "\n";
+  for (const std::string& warning : run.warnings) text += "\nwarning: " + warning + "\n";
   return text;
 }
 
@@ -107,6 +108,7 @@ std::string dry_run_script(const DryRun& run) {
                      std::to_string(port == 0 ? kPortByHand : port) +
                      "}\"\n"
                      "pids=\ntrap 'kill $pids 2>/dev/null' INT TERM\n";
+  if (run.job.hosts) text += "export RONDO_SECRET_FILE=" + shell_quoted(run.job.hosts->secret_file) + "\n";
   for (const RankPlan& rank : run.ranks) {
     text += "\nenv";
     for (const std::string& entry : worker_environment({}, place_of(run.job, rank, facts_before(run.job)))) {
@@ -118,6 +120,7 @@ std::string dry_run_script(const DryRun& run) {
   }
   text += "\nfailed=0\nfor pid in $pids; do wait \"$pid\" || failed=$?; done\nexit \"$failed\"\n";
   for (const std::string& problem : run.problems) text += "# would fail: " + printable(problem) + "\n";
+  for (const std::string& warning : run.warnings) text += "# warning: " + printable(warning) + "\n";
   return text;
 }
 
@@ -149,6 +152,7 @@ std::string dry_run_json(const DryRun& run, const std::vector<std::string>& inhe
                              {"environment", environment}});
   }
   json["problems"] = run.problems;
+  json["warnings"] = run.warnings;
   return json.dump(2) + "\n";
 }
 

@@ -16,7 +16,8 @@ struct DryRun {
   std::string host;
   std::optional<int> cpu_limit;  // of the cgroup, in cpus
   std::vector<RankPlan> ranks;
-  std::vector<std::string> problems;  // why the run could not start; empty: it can
+  std::vector<std::string> problems = {};  // why the run could not start; empty: it can
+  std::vector<std::string> warnings = {};  // what it needs by then and is not there yet
 };
 /// `inherited`: the launcher's environment; shown is what a rank's adds to it or changes.
 std::string dry_run_text(const DryRun& run, const std::vector<std::string>& inherited);

@@ -16,7 +16,7 @@ namespace {
 
 constexpr const char* kCommandLine = "command line";
 
-/// What only makes sense typed, and the variable that the agent gives to every worker: a nested run must not take it.
+/// What only makes sense typed.
 bool only_typed(const std::string& flag) {
   static constexpr std::array kTyped{"help", "help-all", "config", "dry-run", "print-config", "json"};
   return std::ranges::find(kTyped, flag) != kTyped.end();
@@ -138,13 +138,21 @@ Layer typed_layer(const CLI::App& app, const std::vector<std::string>& words) {
   return layer;
 }
 
-std::vector<std::string> unknown_pet_variables(const std::vector<std::string>& known) {
+/// A slip away from the variable of a flag. Others may be a user's own, or those of Rondo's programs.
+bool mistyped(const std::string& name, const std::vector<std::string>& known) {
+  constexpr std::string_view kOurs = "RONDO_";
+  if (!name.starts_with(kOurs)) return false;
+  const size_t most = std::min<size_t>(2, (name.size() - kOurs.size()) / 4);
+  return std::ranges::any_of(known, [&](const std::string& flag) { return edit_distance(name, flag) <= most; });
+}
+
+std::vector<std::string> doubtful_variables(const std::vector<std::string>& known) {
   std::vector<std::string> notes;
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
     const std::string_view text(*entry);
-    if (!text.starts_with("PET_")) continue;
     const std::string name(text.substr(0, text.find('=')));
-    if (std::ranges::find(known, name) == known.end())
+    if (std::ranges::find(known, name) != known.end()) continue;
+    if (name.starts_with("PET_") || mistyped(name, known))
       notes.push_back("the variable " + name + " is no flag of `rondo run`" + suggestion(name, known));
   }
   return notes;
@@ -222,7 +230,7 @@ comm::Result<FlagSources> FlagSources::resolve(const CLI::App& app, const std::v
                        is_switch(*app.get_option_no_throw(words[words.size() - 2]));
     if (last != nullptr && !is_switch(*last) && alone) sources.words_.push_back(words.back());
   }
-  sources.notes_ = unknown_pet_variables(variables);
+  sources.notes_ = doubtful_variables(variables);
   return sources;
 }
 
@@ -234,6 +242,17 @@ const FlagValue* FlagSources::find(const std::string& flag) const {
 bool FlagSources::given(const std::string& flag) const {
   const FlagValue* value = find(flag);
   return value != nullptr && value->given() && value->value != "false";
+}
+
+std::vector<std::string> FlagSources::words_of_variables() const {
+  std::vector<std::string> words;
+  for (const FlagValue& value : values_) {
+    const std::vector<std::string> names = variables_of(value.flag);
+    if (std::ranges::find(names, value.origin) == names.end()) continue;
+    if (value.kind == FlagValue::Kind::kText) words.push_back("--" + value.flag + "=" + value.value);
+    if (value.kind == FlagValue::Kind::kSwitch && value.value == "true") words.push_back("--" + value.flag);
+  }
+  return words;
 }
 
 std::string FlagSources::with_origins(std::string message) const {

@@ -43,7 +43,9 @@ class FlagSources {
   std::string with_origins(std::string message) const;
   /// `command` of the last file that has one: a program and its arguments.
   const std::vector<std::string>& command() const { return command_; }
-  /// Things to tell: PET_ variables that are no flag.
+  /// Flags that variables gave, as they would be typed.
+  std::vector<std::string> words_of_variables() const;
+  /// Things to tell: PET_ variables that are no flag, and RONDO_ variables that look like a mistyped one.
   const std::vector<std::string>& notes() const { return notes_; }
 
   /// The variables of a flag, the strongest first; empty for flags that only the command line has.

@@ -24,6 +24,15 @@ std::string with_dashes(std::string word) {
 
 std::string flag_name(const std::string& word) { return word.substr(0, word.find('=')); }
 
+bool takes_value(const CLI::Option& option) { return option.get_items_expected_min() > 0; }
+
+/// "-n4": a short flag whose value is joined to it.
+bool has_joined_value(const CLI::App& app, const std::string& word) {
+  if (word.size() < 3 || word[1] == '-' || word[2] == '=') return false;
+  const CLI::Option* option = app.get_option_no_throw(word.substr(0, 2));
+  return option != nullptr && takes_value(*option);
+}
+
 class VerbHelp : public CLI::Formatter {
  public:
   explicit VerbHelp(std::string usage) : usage_(std::move(usage)) { column_width(32); }
@@ -59,7 +68,8 @@ void add_job_flags(CLI::App& app, JobFlags& flags) {
       ->type_name("N")
       ->capture_default_str();
   app.add_option("--run-dir", flags.run_dir, "the run's folder; default runs/<name>-<date>-<pid>")->type_name("DIR");
-  app.add_option("--log-dir", flags.log_dir, "where the ranks' output is kept; default logs/ in the run's folder")
+  app.add_option("--log-dir", flags.log_dir,
+                 "where the ranks' output is kept, in a folder named as the run's; default logs/ in the run's folder")
       ->type_name("DIR");
   app.add_option("--grace", flags.grace_seconds, "seconds between asking ranks to stop and killing them")
       ->type_name("S")
@@ -109,14 +119,31 @@ comm::Result<SplitArguments> split_at_program(const CLI::App& app, const std::ve
       break;
     }
     if (!word.starts_with('-') || word == "-") break;
+    if (has_joined_value(app, word)) {
+      split.flags.insert(split.flags.end(), {word.substr(0, 2), word.substr(2)});
+      continue;
+    }
     split.flags.push_back(with_dashes(word));
     const CLI::Option* option = app.get_option_no_throw(flag_name(split.flags.back()));
     if (option == nullptr) return comm::Status(comm::Code::kInvalidArgument, unknown_flag(app, word));
-    const bool value_follows = option->get_items_expected_min() > 0 && word.find('=') == std::string::npos;
+    const bool value_follows = takes_value(*option) && word.find('=') == std::string::npos;
     if (value_follows && at + 1 < arguments.size()) split.flags.push_back(arguments[++at]);
   }
   split.rest.assign(arguments.begin() + static_cast<ptrdiff_t>(at), arguments.end());
   return split;
+}
+
+std::vector<std::string> without_run_dir(const std::vector<std::string>& words) {
+  std::vector<std::string> kept;
+  for (size_t at = 0; at < words.size(); ++at) {
+    const std::string word = with_dashes(words[at]);
+    if (flag_name(word) != "--run-dir") {
+      kept.push_back(words[at]);
+    } else if (word.find('=') == std::string::npos) {
+      ++at;
+    }
+  }
+  return kept;
 }
 
 Parsed parse(CLI::App& app, std::vector<std::string> arguments) {

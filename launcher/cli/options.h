@@ -35,13 +35,16 @@ comm::Result<int> parse_ranks(const std::string& text);
 comm::Result<std::chrono::milliseconds> parse_grace(double seconds);
 
 /// Splits `arguments` where the flags known to `app` end: at the first word that is none, or behind "--".
-/// torchrun's spelling with underscores is accepted: flags come back with dashes. An unknown flag is an error with the
-/// nearest one.
+/// torchrun's spelling with underscores is accepted: flags come back with dashes; -n4 comes back as two words. An
+/// unknown flag is an error with the nearest one.
 struct SplitArguments {
   std::vector<std::string> flags;
   std::vector<std::string> rest;
 };
 comm::Result<SplitArguments> split_at_program(const CLI::App& app, const std::vector<std::string>& arguments);
+
+/// `words` without --run-dir and its value: a folder that holds a run takes no second one.
+std::vector<std::string> without_run_dir(const std::vector<std::string>& words);
 
 /// How parsing ended: go on, or leave with this code (help was printed, or a mistake named).
 struct Parsed {

@@ -2,8 +2,10 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 
 #include "launcher/agent/programs.h"
 #include "launcher/base/exit_codes.h"
@@ -15,6 +17,7 @@
 #include "launcher/cli/run_flags.h"
 #include "launcher/cli/verbs.h"
 #include "launcher/coordinator/job.h"
+#include "rondo/comm/secret.h"
 
 namespace rondo::launcher {
 namespace {
@@ -33,7 +36,8 @@ std::string footer() {
          "  rondo run -n 8 --dry-run=sh ./mine > by-hand.sh  the same ranks without the launcher\n"
          "  rondo run --nnodes 2 --rdzv-endpoint HOST:29400 --secret-file FILE -n 4 ./mine\n"
          "                                                   on each of two hosts; HOST is the first\n\n"
-         "Every rank finds torchrun's variables (RANK, WORLD_SIZE, ...) and Rondo's own.\n\n" +
+         "Every rank finds torchrun's variables (RANK, WORLD_SIZE, ...) and Rondo's own.\n"
+         "A terminal's input stays with rondo; a pipe or file is rank 0's stdin. All others read /dev/null.\n\n" +
          exit_code_table();
 }
 
@@ -42,9 +46,25 @@ std::string host_name() {
   return ::gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
 }
 
-/// PROGRAM ARGS..., with Python before a module.
+constexpr std::array kPython{"python3", "-u", "-m"};
+
+/// PROGRAM ARGS..., with Python before a module; the config.toml of an earlier run has it already.
 std::vector<std::string> program_words(const RunFlags& flags, std::vector<std::string> words) {
-  if (flags.module) words.insert(words.begin(), {"python3", "-u", "-m"});
+  const bool there = words.size() > kPython.size() && std::equal(kPython.begin(), kPython.end(), words.begin());
+  if (flags.module && !words.empty() && !there) words.insert(words.begin(), kPython.begin(), kPython.end());
+  return words;
+}
+
+/// The words that do the same again, from any shell, in a folder of its own.
+std::vector<std::string> words_again(const FlagSources& sources, const SplitArguments& split) {
+  std::vector<std::string> words{"rondo", "run"};
+  const auto add = [&words](const std::vector<std::string>& more) {
+    words.insert(words.end(), more.begin(), more.end());
+  };
+  add(without_run_dir(sources.words_of_variables()));
+  add(without_run_dir(split.flags));
+  if (!split.rest.empty() && split.rest[0].starts_with('-')) words.emplace_back("--");
+  add(split.rest);
   return words;
 }
 
@@ -59,6 +79,14 @@ int dry_run(const JobRequest& job, const RunFlags& flags) {
   for (const auto& status :
        {find_part("rondo-exec").status(), job.hosts ? comm::Status() : hold_port(job.master).status()})
     if (!status.ok()) run.problems.push_back(status.message());
+  if (run.job.hosts) {
+    std::string& secret_file = run.job.hosts->secret_file;
+    const comm::Status readable = comm::Secret::read_file(secret_file).status();
+    if (!readable.ok()) run.warnings.push_back(readable.message());
+    std::error_code error;
+    const auto absolute = std::filesystem::absolute(secret_file, error);  // a script may be started elsewhere
+    if (!error) secret_file = absolute.string();
+  }
   if (flags.as_script) {
     std::fputs(dry_run_script(run).c_str(), stdout);
     return run.problems.empty() ? kExitOk : kExitPreflight;
@@ -98,7 +126,7 @@ int run_command(const std::vector<std::string>& arguments) {
   std::vector<std::string> notes = sources->notes();
   auto job = job_of(flags, *sources, notes);
   if (!job.ok()) return usage_error(app, sources->with_origins(job.status().message()));
-  const std::vector<std::string> words = split->rest.empty() ? sources->command() : program_words(flags, split->rest);
+  const std::vector<std::string> words = program_words(flags, split->rest.empty() ? sources->command() : split->rest);
   if (flags.print_config) {
     std::fputs((flags.json ? config_json(*sources, words) : config_toml(*sources, words)).c_str(), stdout);
     return kExitOk;
@@ -116,7 +144,8 @@ int run_command(const std::vector<std::string>& arguments) {
   if (flags.dry_run) return dry_run(*job, flags);
   std::vector<std::string> command{"rondo", "run"};
   command.insert(command.end(), arguments.begin(), arguments.end());
-  job->folder.name = run_name(flags.module ? words[3] : words[0]);
+  job->again = words_again(*sources, *split);
+  job->folder.name = run_name(flags.module ? words[kPython.size()] : words[0]);
   job->folder.command = std::move(command);
   job->folder.config_toml = config_toml(*sources, words);
   job->folder.version_json = version_json();

@@ -212,6 +212,8 @@ int train_command(const std::vector<std::string>& arguments) {
                  transport_of(flags.settings, job.hosts.has_value()), facts.run_folder.c_str());
     std::fflush(stdout);
   };
+  job.again = without_run_dir(arguments);
+  job.again.insert(job.again.begin(), {"rondo", "train"});
   std::vector<std::string> command{"rondo", "train"};
   command.insert(command.end(), arguments.begin(), arguments.end());
   job.folder = {.name = run_name(flags.recipe),

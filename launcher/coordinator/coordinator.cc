@@ -29,6 +29,7 @@ constexpr milliseconds kUnkillableAfter{5000};
 constexpr milliseconds kStillWithin{5000};    // ranks of other hosts, before the launcher stops
 constexpr milliseconds kFlightsWithin{8000};  // other hosts send theirs; explain_command.cc waits longer
 constexpr milliseconds kConsoleRetry{5};      // while a reader of our output takes nothing
+constexpr const char* kFailureFile = "failure.json";
 
 uint64_t nanoseconds(milliseconds time) { return static_cast<uint64_t>(std::chrono::nanoseconds(time).count()); }
 
@@ -154,6 +155,7 @@ void Coordinator::host_lost(size_t host, const std::string& why) {
             {.ending = Ending{.exit_code = 0, .signal = 0, .at = Clock::now(), .lost = true},
              .report = FailureReport{.culprit = static_cast<int>(rank), .code = "kPeerLost", .text = text}});
     }
+    if (!ranks_[rank].output_ended) ranks_[rank].traces = traces_here(static_cast<int>(rank));
     ranks_[rank].output_ended = true;
     ranks_[rank].host_lost = true;
     flights_.lost({static_cast<int>(rank)});
@@ -362,6 +364,16 @@ std::string Coordinator::why_no_record(const Rank& rank) const {
   return "its flight record did not come from " + host + " in " + duration_text(nanoseconds(kFlightsWithin));
 }
 
+/// What had come of a rank when its host was lost.
+AgentEvents::Traces Coordinator::traces_here(int rank) const {
+  for (const Channel stream : {Channel::kErrors, Channel::kOutput}) {
+    Traces traces{
+        .last_lines = overview_.last_lines(rank, stream, Traces::kMostLines), .log_path = {}, .stream = stream};
+    if (!traces.last_lines.empty()) return traces;
+  }
+  return {};
+}
+
 /// A request is answered also when no rank ever recorded anything.
 void Coordinator::settle_flights(TimePoint now) {
   for (const FlightGathering::Gathered& gathered : flights_.take_settled(now)) {
@@ -459,8 +471,9 @@ FailedRun Coordinator::failed_run() const {
   FailedRun run{.ranks = {},
                 .culprit = *culprit_,
                 .findings = {},
-                .command = request_.folder.command,
-                .folder = folder_.shown_path()};
+                .command = request_.again.empty() ? request_.folder.command : request_.again,
+                .folder = folder_.shown_path(),
+                .generation = generation_};
   for (size_t i = 0; i < ranks_.size(); ++i) {
     const Rank& rank = ranks_[i];
     run.ranks.push_back({.rank = static_cast<int>(i),
@@ -469,7 +482,8 @@ FailedRun Coordinator::failed_run() const {
                          .evidence = rank.evidence,
                          .last_lines = rank.traces.last_lines,
                          .log_path = rank.traces.log_path,
-                         .doing = {}});
+                         .doing = {},
+                         .stream = rank.traces.stream});
   }
   run.ranks[static_cast<size_t>(*culprit_)].evidence.hung = hung_;
   const auto recorded = read_run(folder_.path());
@@ -492,7 +506,7 @@ int Coordinator::report() {
   if (culprit_) {
     const FailedRun run = failed_run();
     for (const std::string& line : failure_report(run)) console_.line(Channel::kErrors, line);
-    if (const auto written = folder_.write("failure.json", failure_json(run)); !written.ok())
+    if (const auto written = folder_.write(kFailureFile, failure_json(run)); !written.ok())
       console_.line(Channel::kErrors, "rondo: " + written.message());
     return hung_ ? kExitHang : at(*culprit_).evidence.ending->code();
   }
@@ -515,6 +529,8 @@ bool Coordinator::may_start_again(int code) const {
 }
 
 void Coordinator::start_again() {
+  const std::string kept = "failure-generation-" + std::to_string(generation_) + ".json";
+  if (const auto renamed = folder_.rename(kFailureFile, kept); !renamed.ok()) say("rondo: " + renamed.message());
   ++generation_;
   console_.line(Channel::kErrors, "rondo: all ranks start again, restart " + std::to_string(generation_) + " of " +
                                       std::to_string(request_.max_restarts));

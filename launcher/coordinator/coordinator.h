@@ -113,6 +113,7 @@ class Coordinator final : public AgentEvents {
   void write_flights(const char* cause);
   bool launcher_stopped(const Rank& rank) const;
   std::string why_no_record(const Rank& rank) const;
+  Traces traces_here(int rank) const;
   void settle_flights(comm::TimePoint now);
   void wait_for_the_moving(comm::TimePoint now);
   void resume_ranks();

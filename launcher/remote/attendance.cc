@@ -348,7 +348,9 @@ bool tell_events(const control::AgentSays& says, const RankRange& its, AgentEven
       events.ended(says.ended().rank(), evidence_of(says.ended(), now));
       return true;
     case control::AgentSays::kOutputEnded: {
-      AgentEvents::Traces traces{.last_lines = {}, .log_path = says.output_ended().log_path()};
+      AgentEvents::Traces traces{.last_lines = {},
+                                 .log_path = says.output_ended().log_path(),
+                                 .stream = channel_of(says.output_ended().stream())};
       for (const std::string& line : says.output_ended().last_lines()) traces.last_lines.push_back(line);
       events.output_ended(says.output_ended().rank(), traces);
       return true;

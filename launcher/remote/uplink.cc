@@ -178,6 +178,7 @@ class Connected final : public Uplink {
     for (const std::string& line : traces.last_lines)
       says.mutable_output_ended()->add_last_lines(line.substr(0, kLongestLastLine));
     says.mutable_output_ended()->set_log_path(traces.log_path);
+    says.mutable_output_ended()->set_stream(stream_of(traces.stream));
     send(std::move(says));
   }
   void asked(int signal, const Asked& who) override {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "launcher/agent/console.h"
 #include "launcher/agent/failure.h"
 
 namespace rondo::launcher {
@@ -14,9 +15,11 @@ struct RankStory {
   int pid = 0;
   std::string host;
   RankEvidence evidence;
-  std::deque<std::string> last_lines;  // of stderr, printable
-  std::string log_path;
-  std::string doing;  // see deeds.h; empty: not known
+  std::deque<std::string> last_lines;  // printable
+  std::string log_path;                // empty: its host was lost before it said so
+  std::string doing;                   // see deeds.h; empty: not known
+  Channel stream = Channel::kErrors;   // whose lines and log
+  const char* stream_name() const { return stream == Channel::kErrors ? "stderr" : "stdout"; }
 };
 
 struct FailedRun {
@@ -25,6 +28,7 @@ struct FailedRun {
   std::vector<std::string> findings;  // of `rondo explain`
   std::vector<std::string> command;   // argv of `rondo`, to run it again
   std::string folder;                 // as the user would type it
+  int generation = 0;                 // the restart that failed; 0: the first start
 
   const RankStory& first() const { return ranks[static_cast<size_t>(culprit)]; }
 };

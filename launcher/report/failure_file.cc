@@ -30,12 +30,13 @@ ordered_json rank_json(const RankStory& story) {
 
 std::string failure_json(const FailedRun& run) {
   const RankStory& first = run.first();
-  ordered_json result{{"rank", first.rank}, {"host", first.host}, {"pid", first.pid}};
+  ordered_json result{{"rank", first.rank}, {"host", first.host}, {"pid", first.pid}, {"generation", run.generation}};
   put_ending(first.evidence, result);
   const std::string cause = cause_of(first);
   result["cause"] = how_it_failed(first) + (cause.empty() ? "" : ": " + cause);
   result["evidence"] = evidence_of(run);
   result["last_lines"] = first.last_lines;
+  result["last_lines_of"] = first.stream_name();
   result["backtrace"] = first.evidence.backtrace;
   result["ranks"] = ordered_json::array();
   for (const RankStory& story : run.ranks) result["ranks"].push_back(rank_json(story));

@@ -68,12 +68,14 @@ std::vector<std::string> failure_report(const FailedRun& run) {
   const std::string cause = cause_of(first);
   const bool reported = first.evidence.report && cause.ends_with(printable(first.evidence.report->text));
   if (!cause.empty() && !reported) lines.push_back("  cause: " + cause);
-  if (first.evidence.ending && first.evidence.ending->lost) {
-    lines.emplace_back("  what it wrote is in the logs on its host");
-  } else if (first.last_lines.empty()) {
-    lines.emplace_back("  it wrote nothing to stderr");
+  const bool lost = first.evidence.ending && first.evidence.ending->lost;
+  if (first.last_lines.empty()) {
+    lines.emplace_back(lost ? "  what it wrote is in the logs on its host" : "  it wrote nothing to stderr");
   } else {
-    lines.push_back("  its last lines on stderr (all of them: " + first.log_path + "):");
+    lines.push_back("  its last lines on " + std::string(first.stream_name()) +
+                    (first.log_path.empty() ? " that came here (all of them: in the logs on its host"
+                                            : " (all of them: " + first.log_path) +
+                    (first.stream == Channel::kOutput ? "; it wrote nothing to stderr):" : "):"));
     for (const std::string& line : first.last_lines) lines.push_back("    " + line);
   }
   if (!first.evidence.backtrace.empty()) lines.emplace_back("  where it was:");

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "launcher/base/text.h"
+
 namespace rondo::launcher {
 
 void Overview::begin(int generation, std::vector<Rank> ranks) {
@@ -16,7 +18,8 @@ void Overview::line(int rank, Channel channel, std::string_view text, comm::Time
         .channel = channel,
         .kind = Line::Kind::kWritten,
         .text = std::string(text),
-        .at = std::chrono::system_clock::now()});
+        .at = std::chrono::system_clock::now(),
+        .generation = generation_});
 }
 
 void Overview::said(int rank, std::string_view text) {
@@ -25,7 +28,18 @@ void Overview::said(int rank, std::string_view text) {
         .channel = Channel::kOutput,
         .kind = Line::Kind::kSaid,
         .text = std::string(text),
-        .at = std::chrono::system_clock::now()});
+        .at = std::chrono::system_clock::now(),
+        .generation = generation_});
+}
+
+std::deque<std::string> Overview::last_lines(int rank, Channel channel, size_t count) const {
+  std::deque<std::string> last;
+  for (auto line = lines_.rbegin(); line != lines_.rend() && last.size() < count; ++line) {
+    if (line->generation != generation_) break;
+    if (line->rank == rank && line->channel == channel && line->kind == Line::Kind::kWritten)
+      last.push_front(printable(line->text));
+  }
+  return last;
 }
 
 void Overview::keep(Line line) {

@@ -33,6 +33,7 @@ class Overview {
     enum class Kind : uint8_t { kWritten, kSaid } kind = Kind::kWritten;  // said: to people, shown without a prefix
     std::string text;
     std::chrono::system_clock::time_point at;
+    int generation = 0;  // of the rank
   };
   struct Rank {
     std::string host;
@@ -60,6 +61,8 @@ class Overview {
   const std::vector<Rank>& ranks() const { return ranks_; }
   /// The oldest first.
   const std::deque<Line>& lines() const { return lines_; }
+  /// What is kept of a rank's last lines in this generation, at most `count`, printable.
+  std::deque<std::string> last_lines(int rank, Channel channel, size_t count) const;
   /// Called for each line from now on; empty: nobody listens.
   void listen(std::function<void(const Line&)> listener) { listener_ = std::move(listener); }
 

@@ -44,12 +44,19 @@ pid_t pid_of(const std::filesystem::path& run, int rank) {
 
 class Failure : public testing::Test {
  protected:
-  Outcome run(int ranks, std::vector<std::string> actions, std::vector<std::string> flags = {}) {
+  Outcome run(int ranks, std::vector<std::string> actions, std::vector<std::string> flags = {},
+              std::map<std::string, std::string> environment = {}) {
     std::vector<std::string> arguments{"run", "-n", std::to_string(ranks), "--run-dir", "run"};
     arguments.insert(arguments.end(), flags.begin(), flags.end());
     arguments.emplace_back(RONDO_TEST_WORKER);
     arguments.insert(arguments.end(), actions.begin(), actions.end());
-    return run_rondo(arguments, {.folder = folder_.path()});
+    return run_rondo(arguments, {.environment = std::move(environment), .folder = folder_.path()});
+  }
+  /// The command of the report, as a user would type it.
+  Outcome type(const std::string& command) {
+    const std::string program = std::filesystem::path(RONDO_PROGRAM).parent_path().string();
+    return run_rondo({"-c", "PATH=" + program + ":$PATH; " + command},
+                     {.program = "/bin/sh", .folder = folder_.path()});
   }
   std::filesystem::path run_folder() const { return folder_.path() / "run"; }
 
@@ -161,13 +168,33 @@ TEST_F(Failure, IsWrittenForProgramsToo) {
   EXPECT_EQ(failure["victims"], json::array({0, 2}));
   EXPECT_FALSE(failure["evidence"].empty());
   // The command fails in the same way when it is typed again.
-  std::string again = failure["rerun"].get<std::string>();
+  const std::string again = failure["rerun"].get<std::string>();
   EXPECT_THAT(lines_of(outcome.errors), Contains("  again: " + again));
-  again.replace(again.find("--run-dir run"), 13, "--run-dir again");
-  const std::string program = std::filesystem::path(RONDO_PROGRAM).parent_path().string();
-  const Outcome second =
-      run_rondo({"-c", "PATH=" + program + ":$PATH; " + again}, {.program = "/bin/sh", .folder = folder_.path()});
+  const Outcome second = type(again);
   EXPECT_EQ(second.exit_code, 37) << again << second.errors;
+}
+
+TEST_F(Failure, CanBeRepeatedInAnotherShellWithWhatVariablesSaid) {
+  const Outcome outcome = run(2, {"out=o", "1:exit=37"}, {"--run_dir=own"},
+                              {{"RONDO_ROLE", "an actor"}, {"PET_MAX_RESTARTS", "1"}, {"PET_STANDALONE", "0"}});
+  EXPECT_EQ(outcome.exit_code, 37);
+  const std::string again = "rondo run --max-restarts=1 '--role=an actor' -n 2 " RONDO_TEST_WORKER " out=o 1:exit=37";
+  EXPECT_THAT(lines_of(outcome.errors), Contains("  again: " + again));
+  const Outcome second = type(again);
+  EXPECT_EQ(second.exit_code, 37) << second.errors;
+  EXPECT_THAT(second.errors, HasSubstr("restart 1 of 1"));
+}
+
+TEST_F(Failure, OfARankThatWritesToStdoutOnlyShowsThatAndHelpsByIt) {
+  const Outcome outcome = run(2, {"1:out=bind: Address already in use", "1:exit=37", "wait"});
+  EXPECT_EQ(outcome.exit_code, 37);
+  EXPECT_THAT(outcome.errors, HasSubstr("\n  its last lines on stdout (all of them: /"));
+  EXPECT_THAT(outcome.errors, HasSubstr("/run/logs/rank-0001.out; it wrote nothing to stderr):\n"
+                                        "    bind: Address already in use\n"));
+  EXPECT_THAT(outcome.errors, HasSubstr("  hint: another process has that port"));
+  const json failure = json::parse(read_file(run_folder() / "failure.json"));
+  EXPECT_EQ(failure["last_lines"], json::array({"bind: Address already in use"}));
+  EXPECT_EQ(failure["last_lines_of"], "stdout");
 }
 
 TEST_F(Failure, RankThatHangsIsNamedAndNotThoseThatWaitedForIt) {

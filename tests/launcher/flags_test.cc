@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "launcher/agent/meeting_point.h"
@@ -53,6 +54,14 @@ TEST(Flags, OfTorchrunReachTheRanksInBothSpellings) {
   }
 }
 
+TEST(Flags, OfOneLetterMayHaveTheirValueJoined) {
+  EXPECT_EQ(run_with({"-n2"}).variables["WORLD_SIZE"], "2");
+  EXPECT_THAT(run_with({"-n2x"}).outcome.errors, HasSubstr("--nproc-per-node 2x: the number of ranks"));
+  const Ran unknown = run_with({"-x2"});
+  EXPECT_EQ(unknown.outcome.exit_code, 2);
+  EXPECT_THAT(unknown.outcome.errors, HasSubstr("unknown flag '-x2'"));
+}
+
 TEST(Flags, ComeFromTheEnvironmentUnlessTyped) {
   const std::map<std::string, std::string> pet{
       {"PET_NPROC_PER_NODE", "3"}, {"PET_ROLE", "of pet"}, {"RONDO_ROLE", "of rondo"}};
@@ -66,6 +75,16 @@ TEST(Flags, ComeFromTheEnvironmentUnlessTyped) {
               HasSubstr("--nnodes 2 (from PET_NNODES): where do the hosts meet? --rdzv-endpoint HOST:PORT"));
   EXPECT_THAT(run_with({}, {{"PET_NNODE", "1"}}).outcome.errors,
               HasSubstr("note: the variable PET_NNODE is no flag of `rondo run` (did you mean 'PET_NNODES'?)"));
+}
+
+TEST(Flags, WhoseRondoVariableIsMistypedAreNamedAndOthersOwnVariablesLeftAlone) {
+  const Ran slip = run_with({}, {{"RONDO_NPROC_PER_NOD", "4"}});
+  EXPECT_EQ(slip.outcome.exit_code, 0);
+  EXPECT_THAT(slip.outcome.errors,
+              HasSubstr("note: the variable RONDO_NPROC_PER_NOD is no flag of `rondo run` (did you "
+                        "mean 'RONDO_NPROC_PER_NODE'?)"));
+  // Rondo's own, and a user's.
+  EXPECT_EQ(run_with({}, {{"RONDO_RUN_DIR", "/x"}, {"RONDO_MODEL", "gpt"}, {"RONDO_DATA", "here"}}).outcome.errors, "");
 }
 
 TEST(Flags, WithoutAnEffectSaySoOnceAndWhy) {
@@ -99,10 +118,15 @@ TEST(Flags, OfSeveralHostsAreCheckedBeforeAnybodyWaits) {
   }
   const Outcome dry = with({"--secret-file=s", "--node-rank=1", "-n", "3", "--local-addr=10.0.0.1", "--dry-run"});
   EXPECT_EQ(dry.exit_code, 0) << dry.errors;
-  for (const char* part : {"hosts: 2, they meet at 127.0.0.1:1; ranks as if each had 3 ranks",
-                           "rank 5:", "GROUP_RANK=1", "WORLD_SIZE=6", "LOCAL_RANK=2"})
+  for (const char* part :
+       {"hosts: 2, they meet at 127.0.0.1:1; ranks as if each had 3 ranks", "rank 5:", "GROUP_RANK=1", "WORLD_SIZE=6",
+        "LOCAL_RANK=2", "warning: cannot open secret file 's': No such file"})
     EXPECT_THAT(dry.output, HasSubstr(part));
   EXPECT_THAT(dry.errors, testing::ContainsRegex("--local-addr has no effect.*RONDO_INTERFACE"));
+  const Outcome script = with({"--secret-file=s", "--dry-run=sh"});
+  EXPECT_THAT(lines_of(script.output), testing::Contains(testing::MatchesRegex("export RONDO_SECRET_FILE=/.*/s")))
+      << "ranks started by hand need it, too";
+  EXPECT_THAT(script.output, HasSubstr("# warning: cannot open secret file 's'"));
 }
 
 TEST(Flags, WhoseAbsenceWouldBeNoticedAreRefusedWithAWayOut) {
@@ -169,6 +193,8 @@ TEST(Flags, RedirectsTeeAndTheFilterDecideWhatIsShown) {
   };
   EXPECT_THAT(shown({}), UnorderedElementsAre("[rank 0] o", "[rank 1] o", "[rank 0] e", "[rank 1] e"));
   EXPECT_THAT(shown({"-r", "3"}), IsEmpty());
+  EXPECT_THAT(shown({"-r3"}), IsEmpty());
+  EXPECT_THAT(shown({"-r3", "-t1:1"}), UnorderedElementsAre("[rank 1] o"));
   EXPECT_THAT(shown({"-r", "1"}), UnorderedElementsAre("[rank 0] e", "[rank 1] e"));
   EXPECT_THAT(shown({"-r", "3", "-t", "1:1"}), UnorderedElementsAre("[rank 1] o"));
   EXPECT_THAT(shown({"--local-ranks-filter=1"}), UnorderedElementsAre("[rank 1] o", "[rank 1] e"));
@@ -212,6 +238,22 @@ TEST(Flags, ModuleRunsAPythonModule) {
                                 {.environment = {{"PATH", "/usr/bin:/bin"}}, .folder = folder.path()});
   EXPECT_EQ(run.exit_code, 0) << run.errors;
   EXPECT_THAT(run.output, HasSubstr("command: python3 -u -m some.module --flag\n"));
+}
+
+TEST(Flags, ModuleMayComeFromAFileAsWrittenByHandOrByAnEarlierRun) {
+  const TemporaryFolder folder;
+  std::ofstream(folder.path() / "mine.py") << "print('ran')\n";
+  std::ofstream(folder.path() / "job.toml") << "[launch]\nmodule = true\ncommand = [\"mine\"]\n";
+  const Launch::Options options{.environment = {{"PATH", "/usr/bin:/bin"}}, .folder = folder.path()};
+  const auto latest = folder.path() / "runs" / "latest";
+  const Outcome by_hand = run_rondo({"run", "--config", "job.toml"}, options);
+  EXPECT_EQ(by_hand.exit_code, 0) << by_hand.errors;
+  EXPECT_EQ(by_hand.output, "ran\n");
+  EXPECT_THAT(fs::read_symlink(latest).string(), testing::StartsWith("mine-"));
+  const Outcome again = run_rondo({"run", "-m", "--config", "runs/latest/config.toml"}, options);
+  EXPECT_EQ(again.exit_code, 0) << again.errors;
+  EXPECT_EQ(again.output, "ran\n");
+  EXPECT_THAT(read_file(latest / "config.toml"), HasSubstr("command = [\"python3\", \"-u\", \"-m\", \"mine\"]"));
 }
 
 TEST(DryRun, SaysWhatWouldBeStartedAndStartsNothing) {

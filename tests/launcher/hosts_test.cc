@@ -229,7 +229,9 @@ TEST_F(OverHosts, ALostAgentIsNamedAndItsRanksAndAllOthersEnd) {
   const Outcome outcome = first.wait();
   EXPECT_EQ(outcome.exit_code, 5);
   EXPECT_THAT(outcome.errors, AllOf(HasSubstr("is lost: its connection ended"), HasSubstr("rank 2 (host "),
-                                    HasSubstr("is lost with its host")));
+                                    HasSubstr("is lost with its host"),
+                                    HasSubstr("  its last lines on stdout that came here (all of them: in the logs on "
+                                              "its host; it wrote nothing to stderr):\n    ready\n")));
   expect_no_worker_lives();
 }
 

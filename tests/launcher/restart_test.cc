@@ -39,6 +39,14 @@ TEST(Restart, StartsAllRanksAgainUntilOneGenerationEndsWell) {
   EXPECT_EQ(variables["TORCHELASTIC_MAX_RESTARTS"], "3");
   EXPECT_EQ(variables["RONDO_GENERATION"], "2");
   const auto kinds = kinds_of(folder.path() / "run");
+  for (const int generation : {0, 1}) {
+    const auto file = folder.path() / "run" / ("failure-generation-" + std::to_string(generation) + ".json");
+    const json failure = json::parse(read_file(file), nullptr, false);
+    ASSERT_TRUE(failure.is_object()) << file;
+    EXPECT_EQ(failure["generation"], generation);
+    EXPECT_EQ(failure["rank"], 1);
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "run" / "failure.json")) << "the run ended well";
   EXPECT_EQ(std::count(kinds.begin(), kinds.end(), "restart"), 2);
   EXPECT_EQ(std::count(kinds.begin(), kinds.end(), "spawn"), 6);
 }
@@ -49,6 +57,9 @@ TEST(Restart, GivesUpAfterTheLastWithTheCulpritsCode) {
                                 {.folder = folder.path()});
   EXPECT_EQ(run.exit_code, 37) << run.errors;
   EXPECT_THAT(run.errors, HasSubstr("restart 1 of 1"));
+  const auto latest = folder.path() / "runs" / "latest";
+  EXPECT_EQ(json::parse(read_file(latest / "failure-generation-0.json"))["generation"], 0);
+  EXPECT_EQ(json::parse(read_file(latest / "failure.json"))["generation"], 1);
 }
 
 TEST(Restart, DoesNotHappenUnasked) {

@@ -112,10 +112,22 @@ TEST(Run, LeavesACompleteFolderAndTheLinkToIt) {
 
 TEST(Run, KeepsLogsWhereLogDirSays) {
   const TemporaryFolder folder;
-  ASSERT_EQ(
-      run_rondo({"run", "--log_dir", "mylogs", RONDO_TEST_WORKER, "out=hello"}, {.folder = folder.path()}).exit_code,
-      0);
-  EXPECT_EQ(read_file(folder.path() / "mylogs" / "rank-0000.out"), "hello\n");
+  for (const std::string run : {"one", "two"}) {
+    const Outcome outcome =
+        run_rondo({"run", "--log_dir", "mylogs", "--run-dir", run, RONDO_TEST_WORKER, "out=hello " + run},
+                  {.folder = folder.path()});
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.errors;
+  }
+  for (const std::string run : {"one", "two"}) {
+    EXPECT_EQ(read_file(folder.path() / "mylogs" / run / "rank-0000.out"), "hello " + run + "\n")
+        << "runs do not overwrite each other's";
+    EXPECT_EQ(run_rondo({"logs", run}, {.folder = folder.path()}).output, "hello " + run + "\n");
+  }
+  const Outcome same =
+      run_rondo({"run", "--log-dir", "mylogs", "--run-dir", "other/one", RONDO_TEST_WORKER}, {.folder = folder.path()});
+  EXPECT_EQ(same.exit_code, 2);
+  EXPECT_THAT(same.errors, testing::HasSubstr("mylogs/one holds something already, likely the logs of another run"));
+  EXPECT_EQ(read_file(folder.path() / "mylogs" / "one" / "rank-0000.out"), "hello one\n");
 }
 
 TEST(Run, FindsProgramsInThePath) {

@@ -41,6 +41,8 @@ TEST(FailureReport, NamesTheCulpritThenItsWordsThenTheVictimsOnOneLine) {
                   StartsWith("  hint: neither the launcher"), "  again: rondo run -n 4 'a program' --lr=0.1"));
   const auto json = nlohmann::json::parse(failure_json(run));
   EXPECT_EQ(json["rank"], 1);
+  EXPECT_EQ(json["generation"], 0);
+  EXPECT_EQ(json["last_lines_of"], "stderr");
   EXPECT_EQ(json["host"], "box");
   EXPECT_EQ(json["pid"], 101);
   EXPECT_EQ(json["exit_code"], nullptr);
@@ -61,6 +63,19 @@ TEST(FailureReport, EscapesWhatARankReported) {
   EXPECT_THAT(failure_report({.ranks = {only}, .culprit = 0}),
               ElementsAre("rank 0 (host box, pid 7) exited with code 7",
                           "  it reported: exception: loss is \\x1b[31mnan", "  it wrote nothing to stderr"));
+}
+
+TEST(FailureReport, OfALostHostHasTheLinesThatCame) {
+  RankStory only{.rank = 0, .pid = 7, .host = "box", .evidence = {}, .last_lines = {}, .log_path = {}};
+  only.evidence.ending = Ending{.exit_code = 0, .signal = 0, .at = {}, .lost = true};
+  EXPECT_THAT(
+      failure_report({.ranks = {only}, .culprit = 0}),
+      ElementsAre("rank 0 (host box, pid 7) is lost with its host", "  what it wrote is in the logs on its host"));
+  only.last_lines = {"step 5"};
+  EXPECT_THAT(
+      failure_report({.ranks = {only}, .culprit = 0}),
+      ElementsAre("rank 0 (host box, pid 7) is lost with its host",
+                  "  its last lines on stderr that came here (all of them: in the logs on its host):", "    step 5"));
 }
 
 TEST(FailureReport, StaysShortForManyRanks) {

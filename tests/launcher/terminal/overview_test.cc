@@ -42,6 +42,20 @@ TEST(Overview, ForgetsRanksButNotLinesWithAGeneration) {
   EXPECT_EQ(overview.lines()[0].kind, Overview::Line::Kind::kSaid);
 }
 
+TEST(Overview, HasTheLastLinesOfOneRankOfThisGeneration) {
+  Overview overview;
+  overview.begin(0, {{.host = "a"}, {.host = "b"}});
+  overview.line(1, Channel::kErrors, "of the generation before", comm::Clock::now());
+  overview.begin(1, {{.host = "a"}, {.host = "b"}});
+  for (const char* text : {"one", "two", "three\x1b"}) overview.line(1, Channel::kErrors, text, comm::Clock::now());
+  overview.line(0, Channel::kErrors, "of another", comm::Clock::now());
+  overview.line(1, Channel::kOutput, "to stdout", comm::Clock::now());
+  overview.said(1, "said");
+  EXPECT_EQ(overview.last_lines(1, Channel::kErrors, 20), (std::deque<std::string>{"one", "two", "three\\x1b"}));
+  EXPECT_EQ(overview.last_lines(1, Channel::kErrors, 1), (std::deque<std::string>{"three\\x1b"}));
+  EXPECT_EQ(overview.last_lines(1, Channel::kOutput, 20), (std::deque<std::string>{"to stdout"}));
+}
+
 TEST(Overview, TellsWhoListensFromThenOn) {
   Overview overview;
   overview.begin(0, {{.host = "a"}});
