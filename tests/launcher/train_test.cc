@@ -14,7 +14,8 @@ namespace fs = std::filesystem;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-/// Takes the place of rondo-train. It knows one wrong key, and refuses the recipe "gone" as missing data.
+/// Takes the place of rondo-train. It knows one wrong key, refuses the recipe "gone" as missing data, and ends with the
+/// code of the key "exit".
 constexpr const char* kStandIn = R"sh(#!/bin/bash
 case "$1" in
   --list) echo "fmnist-cnn ($*)"; exit ;;
@@ -25,6 +26,8 @@ case "$1" in
     echo "recipe = \"$1\""; exit ;;
 esac
 echo "rank $RANK of $WORLD_SIZE: $*"
+for word; do [[ $word == exit=* ]] && exit "${word#exit=}"; done
+exit 0
 )sh";
 
 class Train : public testing::Test {
@@ -53,6 +56,12 @@ TEST_F(Train, StartsTwoRanksAfterAHeaderAndPassesTheSettingsOn) {
                         "rank 0 of 2: fmnist-cnn --resume latest --eval-only epochs=1 batch=32",
                         "[rank 1] rank 1 of 2: fmnist-cnn --resume latest --eval-only epochs=1 batch=32"));
   EXPECT_EQ(read_file(folder_.path() / "runs" / "latest" / "config.toml"), "recipe = \"fmnist-cnn\"\n");
+}
+
+TEST_F(Train, ThatFailedSaysACommandThatDoesTheSameInAFolderOfItsOwn) {
+  const Outcome run = run_rondo({"train", "fmnist-cnn", "--run_dir", "own", "-n", "1", "exit=37"}, options_);
+  EXPECT_EQ(run.exit_code, 37) << run.errors;
+  EXPECT_THAT(lines_of(run.errors), testing::Contains("  again: rondo train fmnist-cnn -n 1 exit=37"));
 }
 
 TEST_F(Train, TakesTheNumberOfRanks) {
