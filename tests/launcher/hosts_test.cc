@@ -100,6 +100,24 @@ TEST_F(OverHosts, WhoseOutputIsShownIsSaidByRankOfTheJob) {
   EXPECT_THAT(lines_of(second.wait().output), UnorderedElementsAre("[rank 3] here"));
 }
 
+TEST_F(OverHosts, ARecipeTrainsByTheSameCommandOnEveryHost) {
+  const std::filesystem::path trainer = folder_.path() / "rondo-train";  // a stand-in
+  std::ofstream(trainer) << "#!/bin/sh\n"
+                            "if [ $1 = --plan ]; then echo \"recipe = '$2'\"; else echo $RANK of $WORLD_SIZE: $*; fi\n";
+  std::filesystem::permissions(trainer, std::filesystem::perms::owner_all);
+  Words words = meet("2") + Words{"-n", "2", "fmnist-cnn", "epochs=1"};
+  words[0] = "train";
+  Launch first(words, options({{"RONDO_TRAIN", trainer}}));
+  ASSERT_TRUE(first.wait_for("waiting for hosts")) << first.so_far().errors;
+  Launch second(words, options({{"RONDO_TRAIN", trainer}}));
+  EXPECT_EQ(second.wait().exit_code, 0);
+  const Outcome outcome = first.wait();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+  EXPECT_THAT(outcome.output,
+              AllOf(HasSubstr("fmnist-cnn: 4 ranks x "), HasSubstr("transport shm inside hosts and tcp across"),
+                    HasSubstr("[rank 3] 3 of 4: fmnist-cnn epochs=1")));
+}
+
 TEST_F(OverHosts, AFailureOnAnotherHostIsNamedWithItsCodeAndItsLastLines) {
   const Words work{RONDO_TEST_WORKER, "3:err=out of paper", "3:exit=37", "wait"};
   Launch first(meet("2") + Words{"-n", "2"} + work, options());

@@ -74,7 +74,7 @@ class Launched {
   static Process::Options with_errors(Process::Options options) {
     std::vector<std::string> words{"-c", "exec 2>&1; exec \"$0\" \"$@\"", options.program};
     words.insert(words.end(), options.arguments.begin(), options.arguments.end());
-    options.environment.merge(open_mpi_as_root());
+    options.environment.merge(open_mpi_environment());
     return {.program = "/bin/sh", .arguments = std::move(words), .environment = std::move(options.environment)};
   }
   void note(const std::string& line) {

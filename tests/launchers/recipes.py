@@ -37,7 +37,7 @@ def expect(true, sentence):
 def run(command, folder, programs, **variables):
     """Ends in good order, and its ranks say that they summed over two."""
     environment = {name: value for name, value in os.environ.items() if not LAUNCHERS_OWN.match(name)}
-    environment |= {"PATH": f"{programs}:{environment['PATH']}:/usr/sbin:/sbin", **variables}
+    environment |= {"PATH": f"{programs}:{environment['PATH']}:/usr/sbin:/sbin", "TMPDIR": tempfile.mkdtemp(dir=folder), **variables}
     done = subprocess.run([str(word) for word in command], cwd=folder, env=environment, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, timeout=TIMEOUT_S, check=False)
     expect(done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stdout}")

@@ -20,10 +20,18 @@ std::string places_in(const std::string& where) {
 
 }  // namespace
 
-MpiHosts::MpiHosts(const Hosts& hosts) : hosts_(hosts) {
+OwnFolder::OwnFolder() {
   std::string name = (std::filesystem::temp_directory_path() / "rondo-test-mpi-XXXXXX").string();
   if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-  folder_ = name;
+  path = name;
+}
+
+OwnFolder::~OwnFolder() {
+  std::error_code none;
+  std::filesystem::remove_all(path, none);
+}
+
+MpiHosts::MpiHosts(const Hosts& hosts) : hosts_(hosts) {
   std::ofstream script(agent());
   script << "#!/bin/sh\n"
             "while [ \"${1#-}\" != \"$1\" ]; do shift; done\n"
@@ -38,11 +46,6 @@ MpiHosts::MpiHosts(const Hosts& hosts) : hosts_(hosts) {
   std::filesystem::permissions(agent(), std::filesystem::perms::owner_all);
 }
 
-MpiHosts::~MpiHosts() {
-  std::error_code none;
-  std::filesystem::remove_all(folder_, none);
-}
-
 std::vector<std::string> MpiHosts::mpirun(const std::string& where) const {
   return {"mpirun.openmpi", "--mca", "plm_rsh_agent", agent(), "--oversubscribe", "-np", places_in(where),
           "--host",         where};
@@ -55,11 +58,12 @@ std::vector<std::string> MpiHosts::mpiexec(const std::string& where) const {
 
 Process::Options MpiHosts::on_first(std::vector<std::string> words) const {
   words.insert(words.begin(), {"--uts", "sh", "-c", "hostname a; exec \"$0\" \"$@\""});
-  return hosts_.on(0, {.program = "unshare", .arguments = std::move(words), .environment = open_mpi_as_root()});
+  return hosts_.on(0, {.program = "unshare", .arguments = std::move(words), .environment = open_mpi_environment()});
 }
 
-std::map<std::string, std::string> open_mpi_as_root() {
-  return {{"OMPI_ALLOW_RUN_AS_ROOT", "1"}, {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"}};
+std::map<std::string, std::string> open_mpi_environment() {
+  static const OwnFolder own;
+  return {{"OMPI_ALLOW_RUN_AS_ROOT", "1"}, {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"}, {"TMPDIR", own.path}};
 }
 
 }  // namespace rondo::test

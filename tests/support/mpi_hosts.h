@@ -14,13 +14,19 @@
 
 namespace rondo::test {
 
+/// A temporary folder, gone with it.
+struct OwnFolder {
+  OwnFolder();
+  ~OwnFolder();
+  OwnFolder(const OwnFolder&) = delete;
+  OwnFolder& operator=(const OwnFolder&) = delete;
+  std::filesystem::path path;
+};
+
 class MpiHosts {
  public:
   /// `hosts` must outlive it.
   explicit MpiHosts(const Hosts& hosts);
-  ~MpiHosts();
-  MpiHosts(const MpiHosts&) = delete;
-  MpiHosts& operator=(const MpiHosts&) = delete;
 
   /// The first words of a launcher for as many ranks as `where` has places, for example "a:2,b:2".
   std::vector<std::string> mpirun(const std::string& where) const;
@@ -29,13 +35,14 @@ class MpiHosts {
   Process::Options on_first(std::vector<std::string> words) const;
 
  private:
-  std::string agent() const { return folder_ / "agent"; }
+  std::string agent() const { return folder_.path / "agent"; }
 
   const Hosts& hosts_;
-  std::filesystem::path folder_;
+  const OwnFolder folder_;
 };
 
-/// As root Open MPI wants to be asked twice.
-std::map<std::string, std::string> open_mpi_as_root();
+/// As root Open MPI wants to be asked twice. Its own files go into a folder of this process: of two mpiruns that begin
+/// at once in one folder, one may fail.
+std::map<std::string, std::string> open_mpi_environment();
 
 }  // namespace rondo::test

@@ -47,7 +47,7 @@ TEST(Bench, ByMpiIsStartedByMpirun) {
   const TemporaryFolder folder;
   const Outcome run = run_rondo({"bench", "all_reduce", "--quick", "--sizes", "100000", "--iterations", "5",
                                  "--transport", "mpi", "--json", "rows.jsonl"},
-                                {.folder = folder.path()});
+                                {.environment = {{"TMPDIR", folder.path()}}, .folder = folder.path()});
   ASSERT_EQ(run.exit_code, 0) << run.output << run.errors;
   const auto rows = rows_of(folder.path() / "rows.jsonl", "row");
   ASSERT_FALSE(rows.empty());
