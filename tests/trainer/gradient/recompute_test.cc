@@ -140,23 +140,27 @@ TEST(Recompute, WithinAutocastSeesTheWeightsOfEachStep) {
     DistributedDataParallel ddp(job, *net), plain_ddp(job, *plain);
     Sgd optimizer(ddp, net->parameters(), torch::optim::SGDOptions(0.5));
     Sgd plain_optimizer(plain_ddp, plain->parameters(), torch::optim::SGDOptions(0.5));
-    for (int step = 0; step < 3; ++step) {
-      const Samples batch = samples(8, static_cast<uint64_t>(step));
-      const auto train = [&](Sgd& with, const std::function<torch::Tensor()>& forward) {
-        torch::Tensor loss;
+    const auto train = [](Sgd& with, const std::function<torch::Tensor(const torch::Tensor&)>& forward) {
+      std::vector<torch::Tensor> losses;
+      for (uint64_t step = 0; step < 3; ++step) {
+        const Samples batch = samples(8, step);
         with.zero_grad();
         {
           const Autocast autocast;
-          loss = torch::nn::functional::cross_entropy(forward().to(torch::kFloat32), batch.target);
+          losses.push_back(torch::nn::functional::cross_entropy(forward(batch.data).to(torch::kFloat32), batch.target));
         }
-        loss.backward();
+        losses.back().backward();
         with.step();
-        return loss.detach();
-      };
-      const auto recomputed = train(
-          optimizer, [&] { return checkpoint([&](const torch::Tensor& x) { return net->forward(x); }, batch.data); });
-      const auto expected = train(plain_optimizer, [&] { return plain->forward(batch.data); });
-      EXPECT_TRUE(same_bits(recomputed, expected)) << "step " << step;
+      }
+      return losses;
+    };
+    // One after the other: a scope of the one would clear what the other kept.
+    const auto recomputed = train(optimizer, [&](const torch::Tensor& data) {
+      return checkpoint([&](const torch::Tensor& x) { return net->forward(x); }, data);
+    });
+    const auto expected = train(plain_optimizer, [&](const torch::Tensor& data) { return plain->forward(data); });
+    for (size_t step = 0; step < expected.size(); ++step) {
+      EXPECT_TRUE(same_bits(recomputed[step].detach(), expected[step].detach())) << "step " << step;
     }
     for (size_t i = 0; i < plain->parameters().size(); ++i) {
       EXPECT_TRUE(same_bits(net->parameters()[i].detach(), plain->parameters()[i].detach())) << "parameter " << i;
