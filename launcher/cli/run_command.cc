@@ -70,11 +70,8 @@ std::vector<std::string> words_again(const FlagSources& sources, const SplitArgu
 
 int dry_run(const JobRequest& job, const RunFlags& flags) {
   const HostCpus cpus = read_cpus();
-  DryRun run{.job = job,
-             .host = host_name(),
-             .cpu_limit = cpus.limit,
-             .ranks = plan_ranks(job, expected_place(job), cpus),
-             .problems = {}};
+  DryRun run{
+      .job = job, .host = host_name(), .cpu_limit = cpus.limit, .ranks = plan_ranks(job, expected_place(job), cpus)};
   // Of several hosts only the first holds the port, and which that is shows when they meet.
   for (const auto& status :
        {find_part("rondo-exec").status(), job.hosts ? comm::Status() : hold_port(job.master).status()})

@@ -117,7 +117,8 @@ std::string verify_mistake(const TrainFlags& flags, const JobRequest& job) {
     return "--verify trains from the start: not with --resume, --eval-only or --check";
   if (flags.run.rank.max_restarts != "0")
     return "--verify compares runs that nothing interrupts: not with --max-restarts";
-  if (!flags.run.job.log_dir.empty()) return "--verify makes several runs, which cannot share --log-dir";
+  if (!flags.run.job.log_dir.empty())
+    return "--verify makes several runs, each with its logs in its folder: not with --log-dir";
   if (job.hosts) return "--verify compares several runs on one host: not with --nnodes";
   if (flags.recipe.empty()) return "--verify: which recipe?";
   if (std::find(flags.settings.begin(), flags.settings.end(), "algorithm=ring") != flags.settings.end())
